@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is plugged in: the shapes of a source and of an action.
+
+This file must not know any of them; `registry.py` lists them all. A source turns the kernel's
+records into layers and readings. An action first says what it would do, then does exactly that.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from overlaywatch.model import Decision, Layer, Link, Mount, Outcome, Reading
+
+View_contra = TypeVar("View_contra", contravariant=True)
+
+
+class SourceError(Exception):
+    """A source could not read what it is for; the text names what, why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one source found in one look."""
+
+    layers: Sequence[Layer] = ()
+    readings: Sequence[Reading] = ()
+    links: Sequence[Link] = ()
+    mounts: Sequence[Mount] = ()
+    unknown_statuses: int = 0
+
+
+class Source(Protocol[View_contra]):
+    """Kernel records to layers: `name` labels its metrics; survey raises SourceError, or OSError."""
+
+    @property
+    def name(self) -> str:
+        """One word, the value of the label `source`."""
+        ...
+
+    def survey(self, view: View_contra, now: float) -> Found:
+        """Layers and readings of one kind, from one consistent view of the kernel."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an action would do, exactly: printable, comparable, and all that apply() will do.
+
+    `steps` are lines for people; `payload` is for the action alone. `refusal` is not empty if the
+    action will not act, and says why. `needs_bytes` is the room that is wanted back (0: unbounded).
+    """
+
+    action: str
+    type: str
+    decision: Decision
+    steps: tuple[str, ...] = ()
+    refusal: str = ""
+    needs_bytes: int = 0
+    payload: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an action may ask while it plans and applies.
+
+    `headroom(mount_point)` measures again, now, with the kernel's figures (None: unknown).
+    `uptime_seconds` is since boot. `past(action)` gives the monotonic times at which the action was
+    applied, oldest first, over restarts of the daemon. `monotonic()` is the clock.
+    """
+
+    headroom: Callable[[str], int | None]
+    uptime_seconds: float
+    past: Callable[[str], Sequence[float]]
+    monotonic: Callable[[], float]
+
+
+class Action(Protocol):
+    """One configured action.
+
+    plan() changes nothing and may be called at any time. apply() does what the plan says, re-checks
+    each step before taking it, and never raises: what went wrong is in the Outcome. `changes` is False
+    for actions that only tell somebody (they run even when paused or when actions are off).
+    `detached` is True if apply() may take long: the engine then calls it in a forked child.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name that policies use: `[action.NAME]`."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """The registered type: `purge`, `run`, …"""
+        ...
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes the machine; False for alerts."""
+        ...
+
+    @property
+    def detached(self) -> bool:
+        """Whether apply() belongs into a child process."""
+        ...
+
+    def plan(self, decision: Decision, surroundings: Surroundings) -> Plan:
+        """What would be done now, and exactly that."""
+        ...
+
+    def apply(self, plan: Plan, surroundings: Surroundings) -> Outcome:
+        """Do what the plan says, checking again before each step."""
+        ...
