@@ -19,6 +19,7 @@ Ref = NewType("Ref", str)
 """Something that can be rested on, as the kernel numbers it: see block_ref, super_block_ref, RAM."""
 
 RAM: Final = Ref("ram")
+SWAPPABLE_RAM: Final = Ref("ram:swappable")
 RAM_LAYER: Final = LayerId("ram")
 
 Detail = str | int | float | bool | None | tuple[str, ...]
@@ -98,7 +99,8 @@ class Layer:
 
     `provides` names it for those above, `rests_on` names what its writes consume below. `failure` is
     what a writer directly on top meets when this layer ends. `reclaimable` says whether deleting
-    files gives its room back; a dm-snapshot never does.
+    files gives its room back; a dm-snapshot never does. `details` are facts that stay; the figures
+    of one look are in Reading.details.
     """
 
     id: LayerId
@@ -109,7 +111,7 @@ class Layer:
     reclaimable: bool
     device: str = ""
     mount_points: tuple[str, ...] = ()
-    details: Mapping[str, Detail] = NO_DETAILS
+    details: Mapping[str, Detail] = field(default_factory=lambda: NO_DETAILS)
 
     def __post_init__(self) -> None:
         if self.id.partition(":")[0] != self.kind.value:
@@ -137,7 +139,9 @@ class Reading:
     `headroom_bytes` is this layer's own slack in bytes of new data, before anything below or above
     is asked; None: cannot be known. A status word (`Invalid`) carries no numbers, so the last ones
     are kept: `numbers_at` says when they were read. `pending_bytes` is dirty data that is not yet
-    counted by the layers below. `reason` says why it is unknown, unreadable or broken.
+    counted by the layers below. `swap_bytes` (of RAM only) is what swap adds for those who rest on
+    SWAPPABLE_RAM. `details` are the kernel's own words and figures of this look; `reason` says why
+    the state is unknown, unreadable or broken.
     """
 
     layer: LayerId
@@ -150,9 +154,11 @@ class Reading:
     inodes: int | None = None
     inodes_free: int | None = None
     pending_bytes: int | None = None
+    swap_bytes: int = 0
     cannot_overflow: bool = False
     numbers_at: float | None = None
     reason: str = ""
+    details: Mapping[str, Detail] = field(default_factory=lambda: NO_DETAILS)
 
     def __post_init__(self) -> None:
         if self.size_bytes is not None and self.size_bytes < 0:
@@ -177,13 +183,17 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A watched mount point and where its writes go. `rests_on` is the reference its chain begins with."""
+    """A mounted file system and where its writes go: `rests_on` is what its chain begins with.
+
+    `upperdir` is the mount option of an overlay, as it was given: the path need not exist any more.
+    """
 
     mount_point: str
     fstype: str
     source: str
     rests_on: Ref
     read_only: bool = False
+    upperdir: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +203,8 @@ class Verdict:
     `headroom_bytes` is exact in the sense of the contract (never larger than the truth) or None.
     `headroom_at_most_bytes` is an upper bound that holds even where some layer of the chain cannot
     be read: it may prove that a threshold is crossed, never that one is not.
-    `oversubscription` maps a layer to what is declared above it over what it still has.
+    `oversubscription` maps a layer to its own free room over the least that is left below it: above
+    1 the layer promises more than the machine can keep.
     """
 
     mount: Mount

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which layers lie under a mount point, and which of them ends first.
+
+This file must not know how a layer is read, or any path. Layers and links say what they provide and
+what they rest on; a chain is found by following these references from the mount down to RAM. The
+headroom of a mount is the least slack on that way, and the layer that has it is the limit.
+
+Rules, each with its reason:
+
+* An overlay or AUFS whose upper file system is known has no bytes of its own: statvfs of the union
+  answers with those of the upper (fs/overlayfs/super.c, ovl_statfs). The upper is the limit then.
+* Dirty data of a file system on a block device is not yet counted by the layers below it, which
+  will have to take it: it is subtracted from their slack.
+* A loop takes no more from below than its backing file has holes.
+* RAM that carries tmpfs can be swapped, RAM that carries ramfs cannot.
+* What ends below a block device comes up as an I/O error: a dm-snapshot above it turns Invalid, even
+  one that would survive its own end (dm-snap.c, __invalidate_snapshot on a failed write).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from overlaywatch.model import (
+    BROKEN,
+    SWAPPABLE_RAM,
+    UNSURE,
+    Failure,
+    Layer,
+    LayerId,
+    LayerKind,
+    Link,
+    Mount,
+    Reading,
+    Ref,
+    Verdict,
+)
+
+UNIONS: Final = frozenset({LayerKind.OVERLAY, LayerKind.AUFS})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A layer as one mount point meets it.
+
+    `via` is the reference by which it was reached; `below_block` and `below_snapshot` say what lies
+    between it and the file system; `holes_bytes` is the most that links above can still take from it.
+    """
+
+    layer: Layer
+    via: Ref
+    below_block: bool = False
+    below_snapshot: bool = False
+    holes_bytes: int | None = None
+    is_view: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """What a step leaves to its mount: bytes, None if unknown, and whether it can limit at all."""
+
+    step: Step
+    reading: Reading | None
+    bytes_left: int | None
+    limits: bool
+
+
+class Topology:
+    """The references of one set of layers and links; chains are found once and kept."""
+
+    def __init__(self, layers: Sequence[Layer], links: Sequence[Link]) -> None:
+        self._providers: dict[Ref, Layer | Link] = {link.provides: link for link in links}
+        self._providers.update({ref: layer for layer in layers for ref in layer.provides})
+        self._chains: dict[Ref, tuple[Step, ...]] = {}
+
+    def chain(self, ref: Ref) -> tuple[Step, ...]:
+        """The steps from `ref` to RAM, top first, each layer once. Empty if nothing provides it."""
+        if ref not in self._chains:
+            self._chains[ref] = tuple(self._without_repeats(self._descend(ref, Step(_NOWHERE, ref), frozenset())))
+        return self._chains[ref]
+
+    def backing(self, layer: Layer) -> tuple[LayerId, ...]:
+        """The ids of the next layers below, through any links."""
+        found = (self._next_layers(ref, frozenset()) for ref in layer.rests_on)
+        return tuple(dict.fromkeys(layer_id for ids in found for layer_id in ids))
+
+    def _next_layers(self, ref: Ref, seen: frozenset[Ref]) -> Iterator[LayerId]:
+        provider = self._providers.get(ref)
+        if isinstance(provider, Layer):
+            yield provider.id
+        elif provider is not None and ref not in seen:
+            for below in provider.rests_on:
+                yield from self._next_layers(below, seen | {ref})
+
+    def _descend(self, ref: Ref, above: Step, seen: frozenset[Ref]) -> Iterator[Step]:
+        provider = self._providers.get(ref)
+        if provider is None or ref in seen:
+            return
+        here = self._step(provider, ref, above)
+        if isinstance(provider, Layer):
+            yield here
+        for below in provider.rests_on:
+            yield from self._descend(below, here, seen | {ref})
+
+    def _step(self, provider: Layer | Link, ref: Ref, above: Step) -> Step:
+        below_block = above.below_block or ref.startswith("block:")
+        below_snapshot = above.below_snapshot or above.layer.kind is LayerKind.DM_SNAPSHOT
+        if isinstance(provider, Link):
+            holes = _least(above.holes_bytes, provider.holes_bytes)
+            return Step(above.layer, ref, below_block, below_snapshot, holes)
+        known_below = any(below in self._providers for below in provider.rests_on)
+        view = provider.kind in UNIONS and known_below
+        return Step(provider, ref, below_block, below_snapshot, above.holes_bytes, view)
+
+    @staticmethod
+    def _without_repeats(steps: Iterable[Step]) -> Iterator[Step]:
+        seen: set[LayerId] = set()
+        for step in steps:
+            if step.layer.id not in seen:
+                seen.add(step.layer.id)
+                yield step
+
+
+_NOWHERE: Final = Layer(LayerId("filesystem:"), LayerKind.FILESYSTEM, (), (), Failure.NONE, reclaimable=False)
+
+
+def judge(mount: Mount, chain: Sequence[Step], readings: Mapping[LayerId, Reading]) -> Verdict:
+    """Headroom, limit and failure of one mount point. Pure arithmetic on one look."""
+    pending = _pending(chain, readings)
+    slacks = [_slack(step, readings.get(step.layer.id), pending) for step in chain]
+    candidates = [slack for slack in slacks if slack.limits]
+    known = [slack for slack in candidates if slack.bytes_left is not None]
+    # min() keeps the first of equals: reversed, a tie names the deeper layer, whose bytes they are.
+    tightest = min(reversed(known), key=_bytes_left, default=None)
+    at_most = tightest.bytes_left if tightest else None
+    certain = at_most == 0 or (bool(known) and len(known) == len(candidates))
+    limit = tightest if certain else None
+    return Verdict(
+        mount=mount,
+        chain=tuple(step.layer.id for step in chain),
+        headroom_bytes=at_most if certain else None,
+        headroom_at_most_bytes=at_most,
+        limit=limit.step.layer.id if limit else None,
+        failure=_failure(limit.step) if limit else None,
+        states=frozenset(slack.reading.state for slack in slacks if slack.reading),
+        used_ratio=limit.reading.used_ratio if limit and limit.reading else None,
+        inodes_ratio=_inodes_ratio(slacks),
+        reclaimable=bool(limit and limit.step.layer.reclaimable and not limit.step.below_block),
+        oversubscription=_oversubscription(slacks),
+    )
+
+
+def _pending(chain: Sequence[Step], readings: Mapping[LayerId, Reading]) -> int:
+    top = readings.get(chain[0].layer.id) if chain else None
+    return top.pending_bytes or 0 if top else 0
+
+
+def _slack(step: Step, reading: Reading | None, pending: int) -> Slack:
+    if reading is None or reading.state in UNSURE:
+        return Slack(step, reading, None, limits=not step.is_view)
+    if reading.state in BROKEN:
+        return Slack(step, reading, 0, limits=True)
+    left = _left(step, reading, pending)
+    if step.is_view or reading.cannot_overflow or (left is not None and _holds_all_holes(step, left)):
+        return Slack(step, reading, left, limits=False)
+    return Slack(step, reading, left, limits=True)
+
+
+def _left(step: Step, reading: Reading, pending: int) -> int | None:
+    if reading.headroom_bytes is None:
+        return None
+    if reading.inodes and reading.inodes_free == 0 and not step.below_block:
+        return 0  # creat() gets ENOSPC, however many blocks are free; a loop below needs no new inode
+    swap = reading.swap_bytes if step.via == SWAPPABLE_RAM else 0
+    return max(0, reading.headroom_bytes + swap - (pending if step.below_block else 0))
+
+
+def _holds_all_holes(step: Step, left: int) -> bool:
+    return step.holes_bytes is not None and left >= step.holes_bytes
+
+
+def _failure(step: Step) -> Failure:
+    if step.layer.kind is LayerKind.RAM:
+        return Failure.OOM
+    if step.below_snapshot:
+        return Failure.DEAD_ROOT
+    # A dm-snapshot or pool is itself a block device: its own failure is the truth. Anything deeper is an I/O error.
+    if step.below_block and not step.via.startswith("block:"):
+        return Failure.IO_ERROR
+    return step.layer.failure
+
+
+def _inodes_ratio(slacks: Sequence[Slack]) -> float | None:
+    ratios = [slack.reading.inodes_ratio for slack in slacks[:1] if slack.reading]
+    return ratios[0] if ratios else None
+
+
+def _oversubscription(slacks: Sequence[Slack]) -> dict[LayerId, float]:
+    """Each layer's free room over the least that is left below it."""
+    ratios: dict[LayerId, float] = {}
+    least: int | None = None
+    for slack in reversed(slacks):
+        own = slack.reading.headroom_bytes if slack.reading else None
+        if own is not None and least and not slack.step.is_view:
+            ratios[slack.step.layer.id] = own / least
+        least = _least(least, slack.bytes_left)
+    return ratios
+
+
+def _bytes_left(slack: Slack) -> int:
+    return slack.bytes_left or 0
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    known = [value for value in (one, other) if value is not None]
+    return min(known) if known else None
