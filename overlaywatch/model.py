@@ -138,14 +138,14 @@ class Reading:
 
     `headroom_bytes` is this layer's own slack in bytes of new data, before anything below or above
     is asked; None: cannot be known. A status word (`Invalid`) carries no numbers, so the last ones
-    are kept: `numbers_at` says when they were read. `pending_bytes` is dirty data that is not yet
+    are kept, and `numbers_at` says when they were read (None: in this very look; so an unchanged
+    reading is the same value, and may be the same object). `pending_bytes` is dirty data that is not yet
     counted by the layers below. `swap_bytes` (of RAM only) is what swap adds for those who rest on
     SWAPPABLE_RAM. `details` are the kernel's own words and figures of this look; `reason` says why
     the state is unknown, unreadable or broken.
     """
 
     layer: LayerId
-    at: float
     state: LayerState
     size_bytes: int | None = None
     used_bytes: int | None = None
