@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Device-mapper devices as records, and the one interface of the two ways in which they are read.
+
+This file must not know what a target does (dm_target.py) nor how it is asked (dm_ioctl.py, dm_dmsetup.py).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class DmTarget:
+    """One line of a table or of a status: `start` and `length` in sectors, `params` without blanks at the ends."""
+
+    start: int
+    length: int
+    type: str
+    params: str
+
+
+@dataclass(frozen=True, slots=True)
+class DmDevice:
+    """One device. `table` and `status` are the live ones, target by target; empty for a device without a table.
+
+    `name` is the kernel's name, unmangled bytes decoded as UTF-8 (surrogateescape).
+    """
+
+    name: str
+    uuid: str
+    major: int
+    minor: int
+    suspended: bool
+    read_only: bool
+    event_nr: int
+    open_count: int
+    table: tuple[DmTarget, ...]
+    status: tuple[DmTarget, ...]
+
+    @property
+    def device(self) -> tuple[int, int]:
+        """(major, minor)"""
+        return self.major, self.minor
+
+
+class DmReader(Protocol):
+    """Reads every device-mapper device. Errors are OSError or KernelTextError."""
+
+    @property
+    def name(self) -> str:
+        """How it reads: `ioctl` or `dmsetup`."""
+        ...
+
+    def devices(self) -> tuple[DmDevice, ...]:
+        """All devices by name. One that vanishes while it is read is absent. The same objects if nothing changed."""
+        ...
+
+    def invalidate_tables(self) -> None:
+        """Forget the cached tables: something may have changed them."""
+        ...
+
+    def fileno(self) -> int | None:
+        """A descriptor that polls readable after an event; None if there is none."""
+        ...
+
+    def arm_poll(self) -> None:
+        """Make fileno() wait for the next event. To be called after it polled readable, before devices()."""
+        ...
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        ...

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory: /proc/meminfo and /proc/swaps, as proc_meminfo(5) and proc_swaps(5) describe them.
+
+This file must not know which layers live in memory. Everything is in bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from overlaywatch.kernel.errors import KernelTextError
+from overlaywatch.kernel.mountinfo import unescape
+from overlaywatch.units import KIB
+
+
+@dataclass(frozen=True, slots=True)
+class MemInfo:
+    """What the daemon asks of /proc/meminfo, in bytes.
+
+    `available` is MemAvailable, which leaves out tmpfs and ramfs pages already. `swap_free` counts swap on zram too;
+    see swap_free_real. A field that this kernel does not print is None.
+    """
+
+    total: int
+    free: int
+    available: int | None
+    swap_total: int
+    swap_free: int
+    dirty: int
+    writeback: int
+    shmem: int | None
+    unevictable: int | None
+    mlocked: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """One line of /proc/swaps, sizes in bytes."""
+
+    name: str
+    type: str
+    size: int
+    used: int
+    priority: int
+
+    @property
+    def in_ram(self) -> bool:
+        """Whether what is swapped out to it stays in memory, compressed: no room beyond RAM."""
+        return self.name.startswith("/dev/zram")
+
+
+def parse_meminfo(text: str) -> MemInfo:
+    """The fields of MemInfo; raises KernelTextError if one is missing that every kernel since 2.6 prints."""
+    values = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        name, _, rest = line.partition(":")
+        figure, _, unit = rest.strip().partition(" ")
+        if not figure.isascii() or not figure.isdigit():
+            raise KernelTextError("meminfo", "NAME: NUMBER kB", line, number)
+        values[name] = int(figure) * (KIB if unit == "kB" else 1)
+    try:
+        return MemInfo(
+            total=values["MemTotal"],
+            free=values["MemFree"],
+            available=values.get("MemAvailable"),
+            swap_total=values["SwapTotal"],
+            swap_free=values["SwapFree"],
+            dirty=values["Dirty"],
+            writeback=values["Writeback"],
+            shmem=values.get("Shmem"),
+            unevictable=values.get("Unevictable"),
+            mlocked=values.get("Mlocked"),
+        )
+    except KeyError as missing:
+        raise KernelTextError("meminfo", f"a line {missing.args[0]}", text) from None
+
+
+def parse_swaps(text: str) -> tuple[Swap, ...]:
+    """The areas of /proc/swaps; its first line is a heading."""
+    return tuple(_parse_swap(line, number) for number, line in enumerate(text.splitlines()[1:], 2) if line)
+
+
+def _parse_swap(line: str, number: int) -> Swap:
+    fields = line.split()
+    if len(fields) != 5:
+        raise KernelTextError("swaps", "FILENAME TYPE SIZE USED PRIORITY", line, number)
+    try:
+        return Swap(unescape(fields[0]), fields[1], int(fields[2]) * KIB, int(fields[3]) * KIB, int(fields[4]))
+    except ValueError:
+        raise KernelTextError("swaps", "sizes in kB and a priority", line, number) from None
+
+
+def swap_free_real(swaps: Sequence[Swap]) -> int:
+    """Bytes that can still be swapped out of RAM: swap on zram is RAM itself and does not count."""
+    return sum(max(0, swap.size - swap.used) for swap in swaps if not swap.in_ram)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mount table: /proc/PID/mountinfo, as proc_pid_mountinfo(5) and fs/proc_namespace.c describe it.
+
+This file must not know which mounts matter. What is not reachable from the reader's root is not in the table: a tmpfs
+left in the initramfs is alive, holds memory, and has no line here.
+"""
+
+import re
+from dataclasses import dataclass
+
+from overlaywatch.kernel.errors import KernelTextError
+
+PLACE = "mountinfo"
+
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+_SUPER_FIELDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MountInfo:
+    """One mount. `major:minor` is the device number of its super block (st_dev of its files, except on btrfs).
+
+    `root` is the folder of the file system that is seen at `mount_point`; `options` are the mount's own (`ro` here
+    may hide a writable super block), `super_options` those of the file system.
+    """
+
+    mount_id: int
+    parent_id: int
+    major: int
+    minor: int
+    root: str
+    mount_point: str
+    options: tuple[str, ...]
+    fstype: str
+    source: str
+    super_options: tuple[str, ...]
+
+    @property
+    def device(self) -> tuple[int, int]:
+        """(major, minor) of the super block."""
+        return self.major, self.minor
+
+
+def unescape(text: str) -> str:
+    r"""The bytes behind the kernel's `\040` spelling (seq_escape: blank, tab, newline, backslash, `#`)."""
+    if "\\" not in text:
+        return text
+    if text.isascii():
+        raw = _ESCAPE.sub(lambda match: chr(int(match[1], 8) & 0xFF), text).encode("latin-1")
+        return raw.decode("utf-8", "surrogateescape")
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8) & 0x7F), text)
+
+
+def parse_mountinfo(text: str) -> tuple[MountInfo, ...]:
+    """All mounts in the kernel's order: of several on one mount point the last one is seen.
+
+    Raises KernelTextError naming the line.
+    """
+    return tuple(_parse_line(line, number) for number, line in enumerate(text.split("\n"), 1) if line)
+
+
+def _parse_line(line: str, number: int) -> MountInfo:
+    fields = line.split(" ")
+    try:
+        # Zero or more optional fields (`shared:1`) end at a lone hyphen; none of the six before may be one.
+        hyphen = fields.index("-", 6)
+        major, _, minor = fields[2].partition(":")
+        fstype, source, options = fields[hyphen + 1 : hyphen + 1 + _SUPER_FIELDS]
+        return MountInfo(
+            mount_id=int(fields[0]),
+            parent_id=int(fields[1]),
+            major=int(major),
+            minor=int(minor),
+            root=unescape(fields[3]),
+            mount_point=unescape(fields[4]),
+            options=tuple(fields[5].split(",")),
+            fstype=unescape(fstype),
+            source=unescape(source),
+            super_options=split_options(options),
+        )
+    except (ValueError, IndexError):
+        raise KernelTextError(
+            PLACE, "ID PARENT MAJ:MIN ROOT POINT OPTIONS [TAGS] - TYPE SOURCE OPTIONS", line, number
+        ) from None
+
+
+def split_options(text: str) -> tuple[str, ...]:
+    r"""Options at commas; a comma inside a value is printed as `\054` or escaped as `\,` and does not separate."""
+    return tuple(unescape(option) for option in re.split(r"(?<!\\),", text))
