@@ -22,9 +22,12 @@ _SIZE_FACTORS: Final = {
 }
 _DURATION_FACTORS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)")
-_RATIO = re.compile(r"(\d+(?:\.\d+)?) ?%")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d)")
+# ASCII digits, and no more of them than a 64-bit figure has: a longer number is a slip, and neither
+# int() (which refuses 4300 digits with an error of its own) nor float() (infinity) would say so.
+_NUMBER: Final = r"([0-9]{1,19}(?:\.[0-9]{1,9})?)"
+_SIZE = re.compile(_NUMBER + r" ?([A-Za-z]*)")
+_RATIO = re.compile(_NUMBER + r" ?%")
+_DURATION_PART = re.compile(_NUMBER + r" ?(ms|s|m|h|d)")
 
 
 class UnitError(ValueError):
