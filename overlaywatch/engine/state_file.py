@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must survive a crash of the daemon: two slots in a file on /run, overwritten in place.
+
+Must not know what it keeps. The file is allocated whole when it is opened, so a write needs no new
+page of a tmpfs that may be full by then. A slot holds a sequence number, a checksum and JSON; the
+slots are written in turn, so a write that is cut off by a crash leaves the other one whole.
+"""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+SLOT_BYTES: Final = 64 * 1024
+_HEADER: Final = struct.Struct(">8sQII")
+_MAGIC: Final = b"ovlwatch"
+
+
+class StateTooLargeError(Exception):
+    """The state does not fit into a slot; nothing was written."""
+
+
+class StateFile:
+    """An open state file. Use `load()` once, then `save()`; raises OSError if it cannot be opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.posix_fallocate(self._fd, 0, 2 * SLOT_BYTES)
+        self._sequence = 0
+
+    def load(self) -> Mapping[str, object]:
+        """The newest state that was written whole; empty if there is none."""
+        slots = [slot for slot in (self._read(0), self._read(1)) if slot is not None]
+        if not slots:
+            return {}
+        self._sequence, state = max(slots, key=lambda slot: slot[0])
+        return state
+
+    def save(self, state: Mapping[str, object]) -> None:
+        """Write the other slot. Raises StateTooLargeError or OSError; the last state then still stands."""
+        body = json.dumps(state, separators=(",", ":")).encode()
+        if len(body) > SLOT_BYTES - _HEADER.size:
+            raise StateTooLargeError(f"{len(body)} bytes of state do not fit into {SLOT_BYTES}")
+        self._sequence += 1
+        header = _HEADER.pack(_MAGIC, self._sequence, len(body), zlib.crc32(body))
+        os.pwrite(self._fd, header + body, self._sequence % 2 * SLOT_BYTES)
+
+    def close(self) -> None:
+        """Release the file; the state stays."""
+        os.close(self._fd)
+
+    def _read(self, slot: int) -> tuple[int, Mapping[str, object]] | None:
+        raw = os.pread(self._fd, SLOT_BYTES, slot * SLOT_BYTES)
+        magic, sequence, length, checksum = _HEADER.unpack_from(raw)
+        body = raw[_HEADER.size : _HEADER.size + length]
+        if magic != _MAGIC or zlib.crc32(body) != checksum:
+            return None
+        state = json.loads(body)
+        return (sequence, state) if isinstance(state, dict) else None

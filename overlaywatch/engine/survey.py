@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One look through all sources: each in its own boundary, so that one that fails hides no other.
+
+Must not know what any source does, or what is concluded from the layers.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from overlaywatch.model import (
+    Failure,
+    Layer,
+    LayerId,
+    LayerKind,
+    LayerState,
+    Link,
+    Reading,
+    Ref,
+    SourceReport,
+    Survey,
+)
+from overlaywatch.ports import Found, Source, SourceError
+
+View = TypeVar("View")
+
+
+def take_survey(sources: Sequence[Source[View]], view: View, now: float, clock: Callable[[], float]) -> Survey:
+    """Ask every source once. One that cannot read what it is for reports why, and yields nothing."""
+    asked = [_ask(source, view, now, clock) for source in sources]
+    layers = [layer for found, _ in asked for layer in found.layers]
+    links = tuple(link for found, _ in asked for link in found.links)
+    missing = _missing(layers, links)
+    layers.extend(missing)
+    readings = {reading.layer: reading for found, _ in asked for reading in found.readings}
+    readings.update((layer.id, _unreachable(layer)) for layer in missing)
+    return Survey(
+        layers=tuple(layers),
+        readings=readings,
+        links=links,
+        mounts=tuple(mount for found, _ in asked for mount in found.mounts),
+        sources=tuple(report for _, report in asked),
+    )
+
+
+def _ask(source: Source[View], view: View, now: float, clock: Callable[[], float]) -> tuple[Found, SourceReport]:
+    started = clock()
+    try:
+        found, error = source.survey(view, now), ""
+    except (SourceError, OSError) as problem:
+        found, error = Found(), str(problem) or type(problem).__name__
+    report = SourceReport(source.name, not error, clock() - started, error, found.unknown_statuses)
+    return found, report
+
+
+def _missing(layers: Sequence[Layer], links: Sequence[Link]) -> list[Layer]:
+    """A layer for each file system that something rests on and that no source found.
+
+    Without it a chain would end too early, and show more room than there is. Block devices are not
+    missed: a chain that ends on a disk is whole.
+    """
+    provided = {ref for layer in layers for ref in layer.provides} | {link.provides for link in links}
+    wanted = [ref for layer in layers for ref in layer.rests_on] + [ref for link in links for ref in link.rests_on]
+    lost = dict.fromkeys(ref for ref in wanted if ref not in provided and not ref.startswith("block:"))
+    return [_stand_in(ref) for ref in lost]
+
+
+def _stand_in(ref: Ref) -> Layer:
+    name = ref.partition(":")[2]
+    return Layer(
+        id=LayerId(f"filesystem:{name}"),
+        kind=LayerKind.FILESYSTEM,
+        provides=(ref,),
+        rests_on=(),
+        failure=Failure.IO_ERROR,
+        reclaimable=False,
+    )
+
+
+def _unreachable(layer: Layer) -> Reading:
+    reason = "in no mount table that can be read here, or the backing file's file system is told only to root"
+    return Reading(layer=layer.id, state=LayerState.UNREADABLE, reason=reason)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ordinary file systems on a block device: the first thing that fills under a mount point.
+
+Must not know what lies below the device. What statvfs says here is the whole truth only for a
+plain disk; over a dm-snapshot, a thin device or a loop it is the upper bound.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from overlaywatch.kernel.mountinfo import MountInfo
+from overlaywatch.kernel.statfs import StatVfs
+from overlaywatch.kernel.view import KernelView
+from overlaywatch.model import Failure, Layer, LayerId, LayerKind, LayerState, Reading, block_ref, super_block_ref
+from overlaywatch.ports import Found
+from overlaywatch.sources.shared import (
+    Device,
+    Memo,
+    best_known,
+    by_super_block,
+    found,
+    paths,
+    statvfs_reading,
+    unreadable,
+)
+
+FSTYPES: Final = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "vfat", "exfat", "ntfs3"}
+)
+
+
+class FilesystemSource:
+    """`filesystem:/`: blocks, inodes, dirty data not yet written, and errors that the kernel counted."""
+
+    name = "filesystem"
+
+    def __init__(self) -> None:
+        self._table: object = None
+        self._layers: list[tuple[Layer, Device]] = []
+        self._memo = Memo()
+
+    def survey(self, view: KernelView, now: float) -> Found:
+        """One layer per writable super block, however often it is mounted."""
+        del now
+        if view.mounts is not self._table:
+            self._table = view.mounts
+            groups = by_super_block(view, FSTYPES)
+            self._layers = [(_layer(device, mounts), device) for device, mounts in groups.items()]
+        return found(self._look(view))
+
+    def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
+        for layer, device in self._layers:
+            yield layer, self._reading(view, layer, device)
+
+    def _reading(self, view: KernelView, layer: Layer, device: Device) -> Reading:
+        try:
+            stat = view.statvfs(layer.mount_points[0])
+        except OSError as error:
+            return unreadable(layer.id, f"statvfs: {error.strerror}")
+        errors = view.errors_count(*device)
+        pending = view.pending_bytes(*device) if device in view.stacked_devices else None
+        return self._memo.reading(layer.id, (stat, errors, pending), lambda: _reading(layer.id, stat, errors, pending))
+
+
+def _reading(layer: LayerId, stat: StatVfs, errors: int | None, pending: int | None) -> Reading:
+    if not errors:
+        return statvfs_reading(layer, stat, pending)
+    return statvfs_reading(layer, stat, pending, LayerState.ERRORS, f"the kernel counted {errors} file system errors")
+
+
+def _layer(device: Device, mounts: list[MountInfo]) -> Layer:
+    return Layer(
+        id=LayerId(f"filesystem:{best_known(mounts)}"),
+        kind=LayerKind.FILESYSTEM,
+        provides=(super_block_ref(*device),),
+        rests_on=(block_ref(*device),),
+        failure=Failure.ENOSPC,
+        reclaimable=True,
+        device=f"{device[0]}:{device[1]}",
+        mount_points=(best_known(mounts), *(path for path in paths(mounts) if path != best_known(mounts))),
+        details={"fstype": mounts[0].fstype},
+    )

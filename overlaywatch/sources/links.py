@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Block devices that hold nothing of their own: loops and dm-linear, so that a chain goes on below.
+
+Must not know what uses them. A loop over a sparse file is the place where a promise is made that
+the file system below may not keep: `holes_bytes` is what the file has not taken yet.
+"""
+
+from collections.abc import Iterator
+
+from overlaywatch.kernel.devmapper import DmDevice
+from overlaywatch.kernel.dm_target import parse_linear_table
+from overlaywatch.kernel.errors import KernelTextError
+from overlaywatch.kernel.loop import LoopDevice
+from overlaywatch.kernel.view import KernelView
+from overlaywatch.model import Link, Ref, block_ref, super_block_ref
+from overlaywatch.ports import Found
+
+
+class LoopSource:
+    """One link per writable loop, from the device to the super block that holds its file."""
+
+    name = "loop"
+
+    def survey(self, view: KernelView, now: float) -> Found:
+        """A read-only loop takes nothing from below, and is no link."""
+        del now
+        return Found(links=[_loop(view, loop) for loop in view.loops.values() if not loop.read_only])
+
+
+def _loop(view: KernelView, loop: LoopDevice) -> Link:
+    # Without privilege the super block is not told: a reference that nothing provides keeps it unknown.
+    device = loop.backing_device
+    below = super_block_ref(*device) if device else Ref(f"unknown:{loop.name}")
+    allocation = view.file_allocation(loop)
+    holes = max(0, allocation[0] - allocation[1]) if allocation else None
+    return Link(block_ref(loop.major, loop.minor), (below,), loop.size_bytes, holes)
+
+
+class DmLinearSource:
+    """One link per dm-linear device, to all devices of its table."""
+
+    name = "dm-linear"
+
+    def survey(self, view: KernelView, now: float) -> Found:
+        """Devices whose targets are all linear."""
+        del now
+        return Found(links=list(_linears(view)))
+
+
+def _linears(view: KernelView) -> Iterator[Link]:
+    for device in view.dm.values():
+        if device.table and all(target.type == "linear" for target in device.table):
+            yield Link(block_ref(device.major, device.minor), tuple(dict.fromkeys(_below(device))))
+
+
+def _below(device: DmDevice) -> Iterator[Ref]:
+    for target in device.table:
+        try:
+            yield block_ref(*parse_linear_table(target.params).device)
+        except KernelTextError:
+            yield Ref(f"unknown:{device.name}")

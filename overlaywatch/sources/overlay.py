@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""overlayfs: a view of its upper directory's file system, whose bytes it shows.
+
+Must not know what the upper file system is. `upperdir=` is the string of mount time: it may be a
+symbolic link, relative, moved, or gone. It is believed only if statvfs of that path agrees with
+statvfs of the overlay; otherwise the overlay's own figures stand, over RAM, as in all live systems
+that leave their upper behind in the initramfs.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from overlaywatch.kernel.mountinfo import MountInfo
+from overlaywatch.kernel.view import KernelView
+from overlaywatch.model import SWAPPABLE_RAM, Failure, Layer, LayerId, LayerKind, Reading, Ref, super_block_ref
+from overlaywatch.ports import Found
+from overlaywatch.sources.mounts import upperdir
+from overlaywatch.sources.shared import (
+    Device,
+    Memo,
+    best_known,
+    by_super_block,
+    found,
+    paths,
+    statvfs_reading,
+    unreadable,
+)
+
+FSTYPES: Final = frozenset({"overlay", "overlayfs"})
+
+
+class OverlaySource:
+    """`overlay:/`, one per writable overlay."""
+
+    name = "overlay"
+
+    def __init__(self) -> None:
+        self._table: object = None
+        self._layers: list[Layer] = []
+        self._memo = Memo()
+
+    def survey(self, view: KernelView, now: float) -> Found:
+        """Figures by statvfs of the mount itself, which reaches the upper even where no path does."""
+        del now
+        if view.mounts is not self._table:
+            self._table = view.mounts
+            groups = by_super_block(view, FSTYPES)
+            self._layers = [
+                _layer(view, device, mounts) for device, mounts in groups.items() if upperdir(mounts[0].super_options)
+            ]
+        return found(self._look(view))
+
+    def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
+        for layer in self._layers:
+            try:
+                stat = view.statvfs(layer.mount_points[0])
+            except OSError as error:
+                yield layer, unreadable(layer.id, f"statvfs: {error.strerror}")
+                continue
+            yield (
+                layer,
+                self._memo.reading(layer.id, stat, lambda layer=layer, stat=stat: statvfs_reading(layer.id, stat)),
+            )
+
+
+def _layer(view: KernelView, device: Device, mounts: list[MountInfo]) -> Layer:
+    path, upper = best_known(mounts), upperdir(mounts[0].super_options)
+    backing = _upper_super_block(view, path, upper)
+    return Layer(
+        id=LayerId(f"overlay:{path}"),
+        kind=LayerKind.OVERLAY,
+        provides=(super_block_ref(*device),),
+        rests_on=(backing or SWAPPABLE_RAM,),
+        failure=Failure.ENOSPC,
+        reclaimable=True,
+        device=f"{device[0]}:{device[1]}",
+        mount_points=(path, *(other for other in paths(mounts) if other != path)),
+        details={"upperdir": upper, "upper_hidden": backing is None},
+    )
+
+
+def _upper_super_block(view: KernelView, mount_point: str, upper: str) -> Ref | None:
+    """The super block of the upper directory if its path leads there and the figures agree, else None."""
+    try:
+        device = view.stat_device(upper)
+        own, below = view.statvfs(mount_point), view.statvfs(upper)
+    except OSError:
+        return None
+    agree = (own.blocks, own.files) == (below.blocks, below.files)
+    visible = any((info.major, info.minor) == device for info in view.mounts)
+    return super_block_ref(*device) if agree and visible and upper.startswith("/") else None

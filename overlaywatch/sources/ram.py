@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RAM: where every chain of a live system ends.
+
+Must not know what rests on it. MemAvailable already leaves out the pages of tmpfs and ramfs; swap
+helps those that can be swapped (tmpfs), and swap on zram is RAM again, so it is not counted.
+"""
+
+from overlaywatch.kernel.view import KernelView
+from overlaywatch.model import RAM, RAM_LAYER, SWAPPABLE_RAM, Failure, Layer, LayerKind, LayerState, Reading
+from overlaywatch.ports import Found
+from overlaywatch.sources.shared import Memo
+
+
+class RamSource:
+    """The one layer `ram`."""
+
+    name = "ram"
+
+    def __init__(self) -> None:
+        self._memo = Memo()
+
+    def survey(self, view: KernelView, now: float) -> Found:
+        """Size, use and what is available, as the kernel counts it."""
+        del now
+        memory, swap = view.meminfo, view.swap_free_bytes
+        raw = (memory.total, memory.available, swap)
+        reading = self._memo.reading(RAM_LAYER, raw, lambda: _reading(*raw))
+        return Found(layers=[LAYER], readings=[reading])
+
+
+LAYER = Layer(
+    id=RAM_LAYER,
+    kind=LayerKind.RAM,
+    provides=(RAM, SWAPPABLE_RAM),
+    rests_on=(),
+    failure=Failure.OOM,
+    reclaimable=True,
+)
+
+
+def _reading(total: int, available: int, swap: int) -> Reading:
+    return Reading(
+        layer=RAM_LAYER,
+        state=LayerState.OK,
+        size_bytes=total,
+        used_bytes=max(0, total - available),
+        headroom_bytes=available,
+        swap_bytes=swap,
+    )

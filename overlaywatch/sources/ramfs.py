@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ramfs: no limit of its own and no swap; the limit is what RAM is available.
+
+Must not know who uses it. The initramfs itself is a ramfs whenever the kernel was told a root= (or
+rootfstype= without tmpfs): init/do_mounts.c, init_rootfs. It is hidden after switch_root, but the
+COW file of a dracut live system lives in it.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from overlaywatch.kernel.view import KernelView
+from overlaywatch.model import RAM, Failure, Layer, LayerId, LayerKind, LayerState, Reading, super_block_ref
+from overlaywatch.ports import Found
+from overlaywatch.sources.shared import Device, best_known, by_super_block, found, paths
+
+ROOTFS: Final[Device] = (0, 2)
+"""The second anonymous device number of every boot: mnt_init() mounts rootfs right after shmem's own."""
+
+
+class RamfsSource:
+    """`ramfs:rootfs` for the initramfs, `ramfs:/path` for the others."""
+
+    name = "ramfs"
+
+    def survey(self, view: KernelView, now: float) -> Found:
+        """Layers without figures: statvfs of a ramfs answers zeros, which mean "no limit"."""
+        del now
+        return found(self._look(view))
+
+    def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
+        for device, mounts in by_super_block(view, frozenset({"ramfs", "rootfs"})).items():
+            yield _unlimited(device, best_known(mounts), paths(mounts))
+        if ROOTFS in view.hidden_super_blocks and rootfs_is_ramfs(view):
+            yield _unlimited(ROOTFS, "rootfs", ())
+
+
+def rootfs_is_ramfs(view: KernelView) -> bool:
+    """Whether the initramfs is a ramfs (else it is a tmpfs, and ustat tells its room)."""
+    ustat = view.ustat(*ROOTFS)
+    if ustat is not None and (ustat.blocks_free or ustat.files_free):
+        return False
+    fstypes = view.cmdline.get("rootfstype")
+    return "tmpfs" not in fstypes if fstypes is not None else view.cmdline.get("root") is not None
+
+
+def _unlimited(device: Device, name: str, mount_points: tuple[str, ...]) -> tuple[Layer, Reading]:
+    layer = Layer(
+        id=LayerId(f"ramfs:{name}"),
+        kind=LayerKind.RAMFS,
+        provides=(super_block_ref(*device),),
+        rests_on=(RAM,),
+        failure=Failure.OOM,
+        reclaimable=True,
+        device=f"{device[0]}:{device[1]}",
+        mount_points=mount_points,
+    )
+    return layer, Reading(layer=layer.id, state=LayerState.OK, cannot_overflow=True)

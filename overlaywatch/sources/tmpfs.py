@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tmpfs: limited by its own size, and by RAM and swap below it.
+
+Must not know what is mounted on top. A tmpfs that stayed behind in the initramfs, or was unmounted
+lazily, is in no mount table, but lives on under a loop device; its free blocks are still told by
+ustat(2), by device number. Its size is not: unknown.
+"""
+
+import resource
+from collections.abc import Iterator
+from typing import Final
+
+from overlaywatch.kernel.mountinfo import MountInfo
+from overlaywatch.kernel.statfs import StatVfs, Ustat
+from overlaywatch.kernel.view import KernelView
+from overlaywatch.model import SWAPPABLE_RAM, Failure, Layer, LayerId, LayerKind, LayerState, Reading, super_block_ref
+from overlaywatch.ports import Found
+from overlaywatch.sources.shared import (
+    Device,
+    Memo,
+    best_known,
+    by_super_block,
+    found,
+    paths,
+    statvfs_reading,
+    unreadable,
+)
+
+PAGE_SIZE: Final = resource.getpagesize()
+
+
+class TmpfsSource:
+    """`tmpfs:/run`, and `tmpfs:0:31` for a hidden one."""
+
+    name = "tmpfs"
+
+    def __init__(self) -> None:
+        self._table: object = None
+        self._layers: list[Layer] = []
+        self._memo = Memo()
+
+    def survey(self, view: KernelView, now: float) -> Found:
+        """One layer per super block, visible or hidden under a writable loop."""
+        del now
+        if view.mounts is not self._table:
+            self._table = view.mounts
+            groups = by_super_block(view, frozenset({"tmpfs"}))
+            self._layers = [_layer(device, paths(mounts), _name(mounts)) for device, mounts in groups.items()]
+        return found(self._look(view))
+
+    def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
+        for layer in self._layers:
+            yield layer, self._reading(view, layer)
+        for device in view.hidden_super_blocks:
+            ustat = view.ustat(*device)
+            if ustat is not None and (ustat.blocks_free or ustat.files_free):
+                layer = _layer(device, (), f"{device[0]}:{device[1]}")
+                yield (
+                    layer,
+                    self._memo.reading(layer.id, ustat, lambda layer=layer, ustat=ustat: _hidden(layer.id, ustat)),
+                )
+
+    def _reading(self, view: KernelView, layer: Layer) -> Reading:
+        try:
+            stat = view.statvfs(layer.mount_points[0])
+        except OSError as error:
+            return unreadable(layer.id, f"statvfs: {error.strerror}")
+        return self._memo.reading(layer.id, stat, lambda: _visible(layer.id, stat))
+
+
+def _visible(layer: LayerId, stat: StatVfs) -> Reading:
+    if stat.blocks:
+        return statvfs_reading(layer, stat)
+    # size=0: no limit of its own, and zeros in statvfs (mm/shmem.c, shmem_statfs). RAM is the limit.
+    return Reading(layer=layer, state=LayerState.OK, cannot_overflow=True, details={"size": "unlimited"})
+
+
+def _hidden(layer: LayerId, ustat: Ustat) -> Reading:
+    return Reading(
+        layer=layer,
+        state=LayerState.OK,
+        headroom_bytes=ustat.blocks_free * PAGE_SIZE,
+        inodes_free=ustat.files_free,
+        details={"hidden": True},
+    )
+
+
+def _name(mounts: list[MountInfo]) -> str:
+    return best_known(mounts)
+
+
+def _layer(device: Device, mount_points: tuple[str, ...], name: str) -> Layer:
+    return Layer(
+        id=LayerId(f"tmpfs:{name}"),
+        kind=LayerKind.TMPFS,
+        provides=(super_block_ref(*device),),
+        rests_on=(SWAPPABLE_RAM,),
+        failure=Failure.ENOSPC,
+        reclaimable=True,
+        device=f"{device[0]}:{device[1]}",
+        mount_points=mount_points,
+    )
