@@ -5,9 +5,9 @@ This file must not know any of them; `registry.py` lists them all. A source turn
 records into layers and readings. An action first says what it would do, then does exactly that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from overlaywatch.model import Decision, Layer, Link, Mount, Outcome, Reading
 
@@ -109,4 +109,28 @@ class Action(Protocol):
 
     def apply(self, plan: Plan, surroundings: Surroundings) -> Outcome:
         """Do what the plan says, checking again before each step."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ActionContext:
+    """What an action is made with besides its own table: `factory(table, context)`, see registry.py.
+
+    `name` is NAME of `[action.NAME]`. `send(frame)` hands a notification to delivery. `announce(text)`
+    puts one line where it outlives a dead root: the kernel's log. `unix_time()` is the wall clock.
+    """
+
+    name: str
+    hostname: str
+    send: Callable[[Mapping[str, object]], None]
+    announce: Callable[[str], None]
+    unix_time: Callable[[], float]
+
+
+@runtime_checkable
+class Notifier(Protocol):
+    """An action that tells somebody: beyond Action, it can say that what it told of is over."""
+
+    def resolve(self, frame: Mapping[str, object], ended_at: float) -> Mapping[str, object]:
+        """The frame that takes back `frame`, which was sent while the stage was active; `ended_at` in Unix seconds."""
         ...
