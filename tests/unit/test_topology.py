@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chains, and what one look says about a mount point."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from overlaywatch.model import (
+    BROKEN,
+    RAM,
+    RAM_LAYER,
+    SWAPPABLE_RAM,
+    UNSURE,
+    Failure,
+    Layer,
+    LayerId,
+    LayerKind,
+    LayerState,
+    Link,
+    Mount,
+    Reading,
+    Ref,
+    Verdict,
+    block_ref,
+    super_block_ref,
+)
+from overlaywatch.topology import Topology, judge
+from overlaywatch.units import GIB, MIB
+
+ROOT = Mount("/", "ext4", "/dev/mapper/live-rw", super_block_ref(254, 1))
+EXT4 = Layer(
+    LayerId("filesystem:/"),
+    LayerKind.FILESYSTEM,
+    (super_block_ref(254, 1),),
+    (block_ref(254, 1),),
+    Failure.ENOSPC,
+    reclaimable=True,
+)
+SNAPSHOT = Layer(
+    LayerId("dm-snapshot:live-rw"),
+    LayerKind.DM_SNAPSHOT,
+    (block_ref(254, 1),),
+    (block_ref(7, 2),),
+    Failure.READ_ONLY,
+    reclaimable=False,
+)
+RAMFS = Layer(LayerId("ramfs:rootfs"), LayerKind.RAMFS, (super_block_ref(0, 2),), (RAM,), Failure.OOM, reclaimable=True)
+TMPFS = Layer(
+    LayerId("tmpfs:/run/cow"),
+    LayerKind.TMPFS,
+    (super_block_ref(0, 31),),
+    (SWAPPABLE_RAM,),
+    Failure.ENOSPC,
+    reclaimable=True,
+)
+MEMORY = Layer(RAM_LAYER, LayerKind.RAM, (RAM, SWAPPABLE_RAM), (), Failure.OOM, reclaimable=True)
+ON_RAMFS = Link(block_ref(7, 2), (super_block_ref(0, 2),))
+ON_TMPFS = Link(block_ref(7, 2), (super_block_ref(0, 31),))
+LAYERS = (EXT4, SNAPSHOT, RAMFS, TMPFS, MEMORY)
+
+
+def ok(layer: Layer, headroom: int | None, **more: int | bool) -> tuple[LayerId, Reading]:
+    """A healthy layer with so much slack."""
+    return layer.id, Reading(layer.id, LayerState.OK, headroom_bytes=headroom, **more)  # type: ignore[arg-type]
+
+
+def unlimited(layer: Layer) -> tuple[LayerId, Reading]:
+    """A layer without a limit of its own."""
+    return layer.id, Reading(layer.id, LayerState.OK, cannot_overflow=True)
+
+
+def verdict(*readings: tuple[LayerId, Reading], link: Link = ON_RAMFS, mount: Mount = ROOT) -> Verdict:
+    """What is said about a mount with these readings."""
+    chain = Topology(LAYERS, (link,)).chain(mount.rests_on)
+    return judge(mount, chain, dict(readings))
+
+
+def test_chain_goes_from_the_file_system_through_the_loop_to_ram() -> None:
+    """ext4, dm-snapshot, the ramfs that holds the COW file, RAM, in this order."""
+    chain = Topology(LAYERS, (ON_RAMFS,)).chain(ROOT.rests_on)
+
+    assert [step.layer.id for step in chain] == ["filesystem:/", "dm-snapshot:live-rw", "ramfs:rootfs", "ram"]
+
+
+def test_backing_names_the_next_layer_below_and_skips_links() -> None:
+    """backed_by shows layers, not loops."""
+    topology = Topology(LAYERS, (ON_TMPFS,))
+
+    assert topology.backing(SNAPSHOT) == ("tmpfs:/run/cow",)
+    assert topology.backing(MEMORY) == ()
+
+
+def test_references_in_a_circle_end() -> None:
+    """A table that refers to itself, which the kernel refuses but text can say, gives a finite chain."""
+    one = Link(Ref("block:7:1"), (Ref("block:7:2"),))
+    two = Link(Ref("block:7:2"), (Ref("block:7:1"),))
+    topology = Topology((), (one, two))
+
+    assert topology.chain(Ref("block:7:1")) == ()
+    assert topology.backing(SNAPSHOT) == ()
+
+
+def test_the_cow_is_the_limit_while_df_shows_gigabytes() -> None:
+    """A 512 MiB COW with 203 MiB left under an ext4 with 3.9 GiB free: the true figure is the COW's."""
+    found = verdict(ok(EXT4, 39 * GIB // 10), ok(SNAPSHOT, 203 * MIB), unlimited(RAMFS), ok(MEMORY, 2 * GIB))
+
+    assert (found.headroom_bytes, found.limit, found.failure) == (203 * MIB, "dm-snapshot:live-rw", Failure.READ_ONLY)
+    assert not found.reclaimable
+    assert found.oversubscription[EXT4.id] == pytest.approx(3.9 * 1024 / 203)
+
+
+def test_a_cow_larger_than_ram_shows_the_ram_and_oom() -> None:
+    """The 32 GiB sparse COW of dracut on 300 MB: RAM is the limit, and the OOM killer the failure."""
+    found = verdict(ok(EXT4, 40 * GIB), ok(SNAPSHOT, 32 * GIB), unlimited(RAMFS), ok(MEMORY, 250 * MIB))
+
+    assert (found.headroom_bytes, found.limit, found.failure) == (250 * MIB, "ram", Failure.OOM)
+
+
+def test_a_tmpfs_that_ends_below_a_snapshot_kills_the_root() -> None:
+    """PO protects against the end of the COW device only, not against a write error below it."""
+    found = verdict(ok(EXT4, GIB), ok(SNAPSHOT, 300 * MIB), ok(TMPFS, 100 * MIB), ok(MEMORY, 2 * GIB), link=ON_TMPFS)
+
+    assert (found.headroom_bytes, found.limit, found.failure) == (100 * MIB, "tmpfs:/run/cow", Failure.DEAD_ROOT)
+
+
+def test_dirty_data_is_taken_from_the_layers_below_the_block_device_only() -> None:
+    """ext4 has counted it already, the COW has not."""
+    readings = (ok(EXT4, 110 * MIB, pending_bytes=50 * MIB), ok(SNAPSHOT, 120 * MIB), unlimited(RAMFS), ok(MEMORY, GIB))
+
+    found = verdict(*readings)
+
+    assert (found.headroom_bytes, found.limit) == (70 * MIB, "dm-snapshot:live-rw")
+
+
+def test_swap_counts_for_tmpfs_and_not_for_ramfs() -> None:
+    """Pages of a ramfs cannot be swapped."""
+    memory = ok(MEMORY, 100 * MIB, swap_bytes=900 * MIB)
+    over_tmpfs = verdict(ok(EXT4, 9 * GIB), ok(SNAPSHOT, 8 * GIB), ok(TMPFS, 7 * GIB), memory, link=ON_TMPFS)
+    over_ramfs = verdict(ok(EXT4, 9 * GIB), ok(SNAPSHOT, 8 * GIB), unlimited(RAMFS), memory)
+
+    assert (over_tmpfs.headroom_bytes, over_ramfs.headroom_bytes) == (1000 * MIB, 100 * MIB)
+
+
+def test_a_loop_takes_no_more_than_its_holes() -> None:
+    """A backing file that is allocated but for 10 MiB cannot be stopped by a tmpfs with 20 MiB left."""
+    link = Link(block_ref(7, 2), (super_block_ref(0, 31),), 300 * MIB, holes_bytes=10 * MIB)
+
+    found = verdict(ok(EXT4, GIB), ok(SNAPSHOT, 90 * MIB), ok(TMPFS, 20 * MIB), ok(MEMORY, 30 * MIB), link=link)
+
+    assert (found.headroom_bytes, found.limit) == (90 * MIB, "dm-snapshot:live-rw")
+
+
+def test_an_overlay_has_no_bytes_of_its_own() -> None:
+    """The figures of an overlay are its upper's, so the upper is named, even if its reading is a moment newer."""
+    overlay = Layer(
+        LayerId("overlay:/"), LayerKind.OVERLAY, (super_block_ref(0, 40),), (super_block_ref(0, 31),),
+        Failure.ENOSPC, reclaimable=True,
+    )  # fmt: skip
+    mount = Mount("/", "overlay", "overlay", super_block_ref(0, 40))
+    chain = Topology((overlay, TMPFS, MEMORY), ()).chain(mount.rests_on)
+
+    found = judge(mount, chain, dict([ok(overlay, 99 * MIB), ok(TMPFS, 100 * MIB), ok(MEMORY, GIB)]))
+
+    assert found.chain == ("overlay:/", "tmpfs:/run/cow", "ram")
+    assert (found.headroom_bytes, found.limit, found.failure) == (100 * MIB, "tmpfs:/run/cow", Failure.ENOSPC)
+    assert found.reclaimable
+
+
+def test_what_cannot_overflow_is_left_out() -> None:
+    """A COW larger than its origin is no limit, however full it looks."""
+    found = verdict(ok(EXT4, GIB), ok(SNAPSHOT, MIB, cannot_overflow=True), unlimited(RAMFS), ok(MEMORY, 2 * GIB))
+
+    assert (found.headroom_bytes, found.limit) == (GIB, "filesystem:/")
+
+
+def test_no_free_inode_means_no_room() -> None:
+    """creat() gets ENOSPC with all blocks free."""
+    found = verdict(ok(EXT4, GIB, inodes=1000, inodes_free=0), ok(SNAPSHOT, GIB), unlimited(RAMFS), ok(MEMORY, 2 * GIB))
+
+    assert (found.headroom_bytes, found.failure, found.inodes_ratio) == (0, Failure.ENOSPC, 1.0)
+
+
+@pytest.mark.parametrize("state", sorted(UNSURE))
+def test_a_layer_that_cannot_be_read_leaves_an_upper_bound_only(state: LayerState) -> None:
+    """No headroom and no limit are claimed, but what is known is known."""
+    unsure = (SNAPSHOT.id, Reading(SNAPSHOT.id, state))
+
+    found = verdict(ok(EXT4, GIB), unsure, unlimited(RAMFS), ok(MEMORY, 100 * MIB))
+
+    assert (found.headroom_bytes, found.limit, found.failure) == (None, None, None)
+    assert found.headroom_at_most_bytes == 100 * MIB
+
+
+@pytest.mark.parametrize("state", sorted(BROKEN))
+def test_a_broken_layer_leaves_nothing(state: LayerState) -> None:
+    """After Invalid or Overflow the headroom is 0, whatever the last numbers were."""
+    broken = (SNAPSHOT.id, Reading(SNAPSHOT.id, state, headroom_bytes=5 * MIB))
+
+    found = verdict(ok(EXT4, GIB), broken, unlimited(RAMFS), ok(MEMORY, 100 * MIB))
+
+    assert (found.headroom_bytes, found.limit, found.states >= {state}) == (0, "dm-snapshot:live-rw", True)
+
+
+sizes = st.none() | st.integers(0, 1 << 45)
+
+
+@given(ext4=sizes, cow=sizes, tmpfs=sizes, ram=sizes, pending=st.integers(0, 1 << 40), holes=sizes)
+def test_headroom_is_never_larger_than_the_slack_of_any_layer(
+    ext4: int | None, cow: int | None, tmpfs: int | None, ram: int | None, pending: int, holes: int | None
+) -> None:
+    """Unless the links above it cannot take what a layer has, no layer has less than what is announced."""
+    readings: Mapping[LayerId, Reading] = dict(
+        [ok(EXT4, ext4, pending_bytes=pending), ok(SNAPSHOT, cow), ok(TMPFS, tmpfs), ok(MEMORY, ram)]
+    )
+    link = Link(block_ref(7, 2), (super_block_ref(0, 31),), None, holes)
+    chain = Topology(LAYERS, (link,)).chain(ROOT.rests_on)
+
+    found = judge(ROOT, chain, readings)
+
+    room = [ext4, *(None if left is None else max(0, left - pending) for left in (cow, tmpfs, ram))]
+    own = [left for left in room[:2] if left is not None]
+    below = [left for left in room[2:] if left is not None and (holes is None or left < holes)]
+    assert found.headroom_at_most_bytes == min((*own, *below), default=None)
+    assert found.headroom_bytes in {None, found.headroom_at_most_bytes}
+    if found.headroom_bytes:
+        assert None not in room
