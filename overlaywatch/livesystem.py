@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from overlaywatch.model import Failure, LayerId, LayerKind, Mount, Verdict
+from overlaywatch.model import Failure, LayerId, LayerKind, Mount
 
 CONTAINER_DIRS: Final = ("/docker/", "/containers/", "/containerd/", "/kubelet/", "/lxc/")
 
@@ -74,26 +74,36 @@ _NEXT_BOOT: Final = {
 }
 
 
-def remedy(verdict: Verdict, system: str | None) -> str:
+@dataclass(frozen=True, slots=True)
+class End:
+    """How the room of a mount point will end: what a remedy depends on."""
+
+    mount_point: str
+    limit: LayerId | None
+    failure: Failure | None
+    reclaimable: bool
+
+
+def remedy(end: End, system: str | None) -> str:
     """One line for the operator of this machine: what gives room back, now or at the next boot."""
-    if verdict.limit is None:
+    if end.limit is None:
         return "cannot say: part of the chain could not be read"
-    kind, _, name = verdict.limit.partition(":")
+    kind, _, name = end.limit.partition(":")
     if kind == LayerKind.TMPFS and name.startswith("/"):
-        return _for_visible_tmpfs(verdict, name)
+        return _for_visible_tmpfs(end, name)
     if kind == LayerKind.RAM:
         return "free memory or add swap: stop what uses RAM" + _also_next_boot(system)
-    if kind in {LayerKind.DM_SNAPSHOT, LayerKind.RAMFS} or verdict.failure is Failure.DEAD_ROOT:
+    if kind in {LayerKind.DM_SNAPSHOT, LayerKind.RAMFS} or end.failure is Failure.DEAD_ROOT:
         return "none until reboot: deleting files gives nothing back here" + _also_next_boot(system)
-    if verdict.reclaimable:
-        return f"delete files on {verdict.mount.mount_point}" + _also_next_boot(system)
+    if end.reclaimable:
+        return f"delete files on {end.mount_point}" + _also_next_boot(system)
     return "none until reboot" + _also_next_boot(system)
 
 
-def _for_visible_tmpfs(verdict: Verdict, mount_point: str) -> str:
+def _for_visible_tmpfs(end: End, mount_point: str) -> str:
     grow = f"mount -o remount,size=SIZE {mount_point}"
-    if verdict.reclaimable:
-        return f"delete files on {verdict.mount.mount_point}, or {grow} while RAM lasts"
+    if end.reclaimable:
+        return f"delete files on {end.mount_point}, or {grow} while RAM lasts"
     return f"{grow} while RAM lasts; deleting files gives nothing back here"
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from overlaywatch.livesystem import End, remedy
 from overlaywatch.model import (
     BROKEN,
     SWAPPABLE_RAM,
@@ -124,8 +125,10 @@ class Topology:
 _NOWHERE: Final = Layer(LayerId("filesystem:"), LayerKind.FILESYSTEM, (), (), Failure.NONE, reclaimable=False)
 
 
-def judge(mount: Mount, chain: Sequence[Step], readings: Mapping[LayerId, Reading]) -> Verdict:
-    """Headroom, limit and failure of one mount point. Pure arithmetic on one look."""
+def judge(
+    mount: Mount, chain: Sequence[Step], readings: Mapping[LayerId, Reading], system: str | None = None
+) -> Verdict:
+    """Headroom, limit and failure of one mount point of a live `system`. Pure arithmetic on one look."""
     pending = _pending(chain, readings)
     slacks = [_slack(step, readings.get(step.layer.id), pending) for step in chain]
     candidates = [slack for slack in slacks if slack.limits]
@@ -135,19 +138,30 @@ def judge(mount: Mount, chain: Sequence[Step], readings: Mapping[LayerId, Readin
     at_most = tightest.bytes_left if tightest else None
     certain = at_most == 0 or (bool(known) and len(known) == len(candidates))
     limit = tightest if certain else None
+    end = _end(mount, limit)
     return Verdict(
         mount=mount,
         chain=tuple(step.layer.id for step in chain),
         headroom_bytes=at_most if certain else None,
         headroom_at_most_bytes=at_most,
-        limit=limit.step.layer.id if limit else None,
-        failure=_failure(limit.step) if limit else None,
+        limit=end.limit,
+        failure=end.failure,
         states=frozenset(slack.reading.state for slack in slacks if slack.reading),
         used_ratio=limit.reading.used_ratio if limit and limit.reading else None,
         inodes_ratio=_inodes_ratio(slacks),
-        reclaimable=bool(limit and limit.step.layer.reclaimable and not limit.step.below_block),
+        reclaimable=end.reclaimable,
+        live_system=system,
+        remedy=remedy(end, system),
         oversubscription=_oversubscription(slacks),
     )
+
+
+def _end(mount: Mount, limit: Slack | None) -> End:
+    if limit is None:
+        return End(mount.mount_point, None, None, reclaimable=False)
+    step = limit.step
+    reclaimable = step.layer.reclaimable and not step.below_block
+    return End(mount.mount_point, step.layer.id, _failure(step), reclaimable)
 
 
 def _pending(chain: Sequence[Step], readings: Mapping[LayerId, Reading]) -> int:

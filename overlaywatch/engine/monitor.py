@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One step: a look through all sources, what follows from it, and what the policies call for.
+
+Must not know any source, action or clock. It remembers what must be remembered from step to step:
+the histories, the state of the policies, and the chains while nothing was plugged in or out.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from overlaywatch import policy
+from overlaywatch.config.settings import Settings
+from overlaywatch.engine.survey import take_survey
+from overlaywatch.forecast import Forecaster
+from overlaywatch.livesystem import recognise
+from overlaywatch.model import Decision, Forecast, Layer, Link, Mount, StageStatus, Survey, Verdict
+from overlaywatch.ports import Source
+from overlaywatch.topology import Topology, judge
+from overlaywatch.watch import choose
+
+View = TypeVar("View")
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one step found out and decided, before anything is done about it."""
+
+    survey: Survey
+    verdicts: tuple[Verdict, ...]
+    forecasts: Mapping[str, Forecast]
+    stages: tuple[StageStatus, ...]
+    decisions: tuple[Decision, ...]
+
+
+class Judge:
+    """From a survey to the verdicts of the watched mounts; keeps chains while the machine is the same."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Sequence[Layer], Sequence[Link]] = ((), ())
+        self._topology = Topology((), ())
+        self._mounts: Sequence[Mount] = ()
+        self._watched: tuple[Mount, ...] = ()
+        self._system: str | None = None
+
+    def verdicts(self, survey: Survey, settings: Settings) -> tuple[Verdict, ...]:
+        """One verdict for each watched mount point, in the order of the mount table."""
+        if (survey.layers, survey.links) != self._key or survey.mounts != self._mounts:
+            self._survey_changed(survey, settings)
+        chain = self._topology.chain
+        return tuple(judge(mount, chain(mount.rests_on), survey.readings, self._system) for mount in self._watched)
+
+    def settings_changed(self) -> None:
+        """The watched mounts may be others now."""
+        self._mounts = ()
+
+    def _survey_changed(self, survey: Survey, settings: Settings) -> None:
+        self._key, self._mounts = (survey.layers, survey.links), survey.mounts
+        self._topology = Topology(survey.layers, survey.links)
+        self._watched = choose(survey.mounts, settings.watch.include, settings.watch.exclude)
+        self._system = recognise(survey.mounts, [layer.id for layer in survey.layers])
+
+
+class Monitor(Generic[View]):
+    """The memory between steps. `clock` only measures how long each source takes."""
+
+    def __init__(self, settings: Settings, sources: Sequence[Source[View]], clock: Callable[[], float]) -> None:
+        self.settings = settings
+        self.forecaster = Forecaster()
+        self.policy_state = policy.PolicyState()
+        self._sources = sources
+        self._clock = clock
+        self._judge = Judge()
+
+    def measure(self, view: View, now: float) -> tuple[Survey, tuple[Verdict, ...]]:
+        """Look, and say what is left where. Changes nothing that a decision depends on."""
+        survey = take_survey(self._sources, view, now, self._clock)
+        return survey, self._judge.verdicts(survey, self.settings)
+
+    def step(self, view: View, now: float) -> Observation:
+        """Look, forecast, and decide."""
+        survey, verdicts = self.measure(view, now)
+        forecasts = self.forecaster.look(verdicts, survey.readings, now)
+        state, decisions, stages = policy.evaluate(self.settings.policies, self.policy_state, verdicts, forecasts, now)
+        self.policy_state = state
+        return Observation(survey, verdicts, forecasts, tuple(stages), tuple(decisions))
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Other policies, other watched mounts; what was learned about the machine stays."""
+        self.settings = settings
+        self._judge.settings_changed()
