@@ -37,6 +37,11 @@ def _escape(char: str) -> str:
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
+def printable(text: str) -> str:
+    """A text, such as a file name, on one line: what is not printable, or not UTF-8 at all, is escaped."""
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
 def key_part(key: str) -> str:
     """One part of a key path: bare where TOML allows it, else quoted."""
     return key if _BARE_KEY.fullmatch(key) else toml_string(key)

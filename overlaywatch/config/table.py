@@ -111,6 +111,11 @@ class Table:
         """The file that a key comes from; for a key that is not there, the file of the table."""
         return self._origins.get(join_path(self._path, key), self._file)
 
+    def origins_within(self) -> dict[str, str]:
+        """Key path -> file of everything in this table, the paths relative to it."""
+        prefix = f"{self._path}." if self._path else ""
+        return {path[len(prefix) :]: file for path, file in self._origins.items() if path.startswith(prefix)}
+
     # --- typed getters: no `default` means that the key must be there ----------------------------
 
     def size(self, key: str, *, default: D = REQUIRED, minimum: int = 0, maximum: int = values.LARGEST_SIZE) -> int | D:

@@ -105,10 +105,12 @@ def _integer(raw: object) -> int:
     return raw
 
 
-_SIZE = _Quantity[int]("size", '"64MiB"', spell_size, _size)
-_RATIO = _Quantity[float]("percentage", '"80%"', spell_ratio, lambda raw: parse_ratio(_text(raw)))
-_DURATION = _Quantity[float]("duration", '"90s"', spell_duration, lambda raw: parse_duration(_text(raw)))
-_INTEGER = _Quantity[int]("whole number", "3", str, _integer)
+_SIZE: Final[_Quantity[int]] = _Quantity("size", '"64MiB"', spell_size, _size)
+_RATIO: Final[_Quantity[float]] = _Quantity("percentage", '"80%"', spell_ratio, lambda raw: parse_ratio(_text(raw)))
+_DURATION: Final[_Quantity[float]] = _Quantity(
+    "duration", '"90s"', spell_duration, lambda raw: parse_duration(_text(raw))
+)
+_INTEGER: Final[_Quantity[int]] = _Quantity("whole number", "3", str, _integer)
 
 
 def _quantity_reader(kind: _Quantity[N], minimum: N, maximum: N) -> Reader[N]:

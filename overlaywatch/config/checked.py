@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The merged text becomes Settings, or all the reasons why it cannot.
+
+This file must not know files, or what the types of actions want: `check_action`, if it is given,
+reads an ActionTable and raises ConfigErrors, and its errors are told together with all others.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from overlaywatch.config.errors import ConfigError, ConfigErrors
+from overlaywatch.config.merge import Merged
+from overlaywatch.config.policies import NAME, NAME_EXPECTED, read_policies
+from overlaywatch.config.settings import (
+    ActionsMode,
+    ActionTable,
+    DaemonSettings,
+    DmReaderChoice,
+    Settings,
+    WatchSettings,
+)
+from overlaywatch.config.spelling import join_path
+from overlaywatch.config.table import Findings, Table
+
+CheckAction = Callable[[ActionTable], object]
+
+RESERVED: Final = ("guard", "fleetlock")
+
+SLOW_INTERVAL: Final = 60.0
+"""Seconds. In that time a writer at 100 MB/s fills 6 GB; an interval above it earns a warning."""
+
+
+def check(merged: Merged, check_action: CheckAction | None = None) -> tuple[Settings, tuple[str, ...]]:
+    """The settings, and warnings about unwise ones. Raises ConfigErrors with everything that is wrong."""
+    findings = Findings(list(merged.errors))
+    root = Table(merged.values, origins=merged.origins, findings=findings)
+    daemon = read_daemon(root.table("daemon", expected="expected [daemon]"))
+    watch = read_watch(root.table("watch", expected="expected [watch]"))
+    section = root.table("action", expected="expected [action.NAME]")
+    actions = read_actions(section)
+    policies = read_policies(root, section.keys, watch)
+    for key in RESERVED:
+        root.reserve(key, "reserved for a later version", "remove it")
+    root.close()
+    findings.errors += [error for action in actions for error in _errors_of(action, check_action)]
+    if findings.errors:
+        raise ConfigErrors(findings.errors)
+    return Settings(daemon, watch, actions, policies, dict(merged.origins), merged.fingerprint), root.warnings
+
+
+def read_daemon(table: Table) -> DaemonSettings:
+    """`[daemon]`."""
+    usual = DaemonSettings()
+    interval = table.duration("interval", default=usual.interval, minimum=1.0, maximum=3600.0)
+    if interval > SLOW_INTERVAL:
+        table.warn("interval", "more than a minute between two looks: a burst can fill an overlay in between")
+    return DaemonSettings(
+        interval=interval,
+        actions=table.choice("actions", ActionsMode, default=usual.actions),
+        dm_reader=table.choice("dm_reader", DmReaderChoice, default=usual.dm_reader),
+    )
+
+
+def read_watch(table: Table) -> WatchSettings:
+    """`[watch]`. A mount point in both lists is excluded: a stronger file can so take one out."""
+    return WatchSettings(table.path_strings("include", default=()), table.path_strings("exclude", default=()))
+
+
+def read_actions(section: Table) -> tuple[ActionTable, ...]:
+    """`[action.NAME]`: only the name and the type are read here; actions that lack them are left out."""
+    actions = [_read_action(section, name) for name in section.keys]
+    return tuple(action for action in actions if action is not None)
+
+
+def _read_action(section: Table, name: str) -> ActionTable | None:
+    table = section.table(name, expected=f"expected a table [{join_path('action', name)}]")
+    if NAME.fullmatch(name) is None:
+        section.error(name, "cannot be the name of an action", NAME_EXPECTED)
+        table.rest()
+        return None
+    kind = table.string("type", expected='expected the type of the action, such as "purge"')
+    values = table.rest()
+    return ActionTable(name, kind, values, table.origins_within()) if kind else None
+
+
+def _errors_of(action: ActionTable, check_action: CheckAction | None) -> tuple[ConfigError, ...]:
+    if check_action is not None:
+        try:
+            check_action(action)
+        except ConfigErrors as error:
+            return error.errors
+    return ()
