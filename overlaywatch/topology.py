@@ -30,6 +30,7 @@ from overlaywatch.model import (
     Layer,
     LayerId,
     LayerKind,
+    LayerState,
     Link,
     Mount,
     Reading,
@@ -38,6 +39,9 @@ from overlaywatch.model import (
 )
 
 UNIONS: Final = frozenset({LayerKind.OVERLAY, LayerKind.AUFS})
+
+READS_FAIL: Final = frozenset({LayerState.INVALID, LayerState.FAILED})
+"""What has already happened is the truth, whatever the layer was set up to do: a `PO` can be Invalid too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,8 @@ def _end(mount: Mount, limit: Slack | None) -> End:
         return End(mount.mount_point, None, None, reclaimable=False)
     step = limit.step
     reclaimable = step.layer.reclaimable and not step.below_block
-    return End(mount.mount_point, step.layer.id, _failure(step), reclaimable)
+    dead = limit.reading is not None and limit.reading.state in READS_FAIL
+    return End(mount.mount_point, step.layer.id, Failure.DEAD_ROOT if dead else _failure(step), reclaimable)
 
 
 def _pending(chain: Sequence[Step], readings: Mapping[LayerId, Reading]) -> int:

@@ -203,6 +203,15 @@ def test_a_broken_layer_leaves_nothing(state: LayerState) -> None:
     assert (found.headroom_bytes, found.limit, found.states >= {state}) == (0, "dm-snapshot:live-rw", True)
 
 
+def test_a_snapshot_that_is_invalid_is_a_dead_root() -> None:
+    """One that was made to survive its own end (PO) turns Invalid when the layer below ends: reads fail too."""
+    dead = (SNAPSHOT.id, Reading(SNAPSHOT.id, LayerState.INVALID))
+
+    found = verdict(ok(EXT4, GIB), dead, unlimited(RAMFS), ok(MEMORY, 100 * MIB))
+
+    assert (found.headroom_bytes, found.failure) == (0, Failure.DEAD_ROOT)
+
+
 sizes = st.none() | st.integers(0, 1 << 45)
 
 
