@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+# What can be done with a checkout; `make` alone lists it. Everything it makes is in .venv and .lab.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PREFIX ?= /usr
+DESTDIR ?=
+# Arguments for pytest, the daemon or the benchmarks: make test ARGS="-k chain", make run ARGS="--config my.toml"
+ARGS ?=
+
+# What the tests need of the distribution. Fedora has no package of User Mode Linux: there the kernel
+# tests run directly, as root.
+ifneq ($(shell command -v dnf),)
+PACKAGES := device-mapper e2fsprogs xfsprogs squashfs-tools systemd dbus-daemon iproute procps-ng util-linux kmod \
+	golang-github-prometheus golang-github-prometheus-alertmanager
+else
+PACKAGES := dmsetup e2fsprogs xfsprogs squashfs-tools systemd dbus iproute2 procps util-linux kmod \
+	user-mode-linux prometheus prometheus-alertmanager
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run test unit integration lint format bench demo shell packages install clean
+
+help: ## Show this list
+	@echo "overlaywatch: what can be done here"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## Run the daemon on this machine, in the foreground; Ctrl-C ends it
+	@echo "overlaywatch: look at http://127.0.0.1:10087/ and /metrics there, or: $(BIN)/overlaywatch status"
+	@exec $(BIN)/overlaywatch run $(ARGS)
+
+test: $(VENV)/.test packages ## Run all tests: linters, types, units, and real kernels in the lab
+	@$(BIN)/python -m pytest $(ARGS)
+
+unit: $(VENV)/.test ## Run the tests that need no kernel of their own
+	@$(BIN)/python -m pytest -m "not kernel and not boots" $(ARGS)
+
+integration: $(VENV)/.test packages ## Run the tests on real kernels only
+	@$(BIN)/python -m pytest -m "kernel or boots" $(ARGS)
+
+lint: $(VENV)/.test ## Check style, types and imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.test ## Put the style right
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+
+bench: $(VENV)/.test packages ## Measure, and print a table
+	@packaging/checkout/packages.sh prometheus-node-exporter
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+demo: $(VENV)/.run packages ## Watch a real snapshot fill, and what the daemon does: half a minute
+	@$(BIN)/python -m tests.demo $(ARGS)
+
+shell: $(VENV)/.test packages ## A root shell in a lab guest: break what you like
+	@$(BIN)/python -m tests.lab
+
+packages:
+	@packaging/checkout/packages.sh $(PACKAGES)
+
+install: ## Install into DESTDIR below PREFIX (/usr): program, unit, users
+	@packaging/checkout/install.sh "$(DESTDIR)" "$(PREFIX)"
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) .lab build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# Stamps: an environment is made once, and again when what it needs has changed.
+$(VENV)/.made: packaging/checkout/venv.sh
+	@packaging/checkout/venv.sh $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ $(VENV)/.run
