@@ -85,18 +85,21 @@ class End:
 
 
 def remedy(end: End, system: str | None) -> str:
-    """One line for the operator of this machine: what gives room back, now or at the next boot."""
+    """One line for the operator of this machine: what gives room back, now or at the next boot.
+
+    A larger overlay does not help where the file system in the image, or RAM, is what ends.
+    """
     if end.limit is None:
         return "cannot say: part of the chain could not be read"
     kind, _, name = end.limit.partition(":")
     if kind == LayerKind.TMPFS and name.startswith("/"):
         return _for_visible_tmpfs(end, name)
     if kind == LayerKind.RAM:
-        return "free memory or add swap: stop what uses RAM" + _also_next_boot(system)
+        return "free memory or add swap: stop what uses RAM"
     if kind in {LayerKind.DM_SNAPSHOT, LayerKind.RAMFS} or end.failure is Failure.DEAD_ROOT:
         return "none until reboot: deleting files gives nothing back here" + _also_next_boot(system)
     if end.reclaimable:
-        return f"delete files on {end.mount_point}" + _also_next_boot(system)
+        return f"delete files on {end.mount_point}" + ("" if kind == LayerKind.FILESYSTEM else _also_next_boot(system))
     return "none until reboot" + _also_next_boot(system)
 
 
