@@ -6,7 +6,24 @@ set up, ends in ` (deleted)` once the file is unlinked, and is cut to the file s
 The key that survives all of that is (backing_device, backing_inode), which only the ioctl gives.
 """
 
+import fcntl
+import os
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from overlaywatch.kernel.blockdev import parse_count
+from overlaywatch.kernel.dm_target import SECTOR
+from overlaywatch.kernel.errors import KernelTextError
+from overlaywatch.kernel.root import KernelRoot
+
+_DELETED: Final = " (deleted)"
+_LOOP_GET_STATUS64: Final = 0x4C05
+# struct loop_info64 of include/uapi/linux/loop.h: lo_device and lo_inode come first, the rest is in sysfs, uncut.
+_STATUS64_SIZE: Final = 232
+_ATTRIBUTES: Final = ("size", "ro", "dev", "loop/offset", "loop/sizelimit", "loop/autoclear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +51,71 @@ class LoopDevice:
     def device(self) -> tuple[int, int]:
         """(major, minor)"""
         return self.major, self.minor
+
+
+def parse_loop_status64(answer: bytes) -> tuple[tuple[int, int], int]:
+    """((major, minor), inode) of the backing file, of the answer to LOOP_GET_STATUS64."""
+    if len(answer) != _STATUS64_SIZE:
+        raise KernelTextError("LOOP_GET_STATUS64", f"{_STATUS64_SIZE} bytes", answer.hex())
+    device, inode = struct.unpack_from("=QQ", answer)
+    return (os.major(device), os.minor(device)), inode
+
+
+def parse_loop(
+    name: str, attributes: Mapping[str, bytes], status: tuple[tuple[int, int], int] | None = None
+) -> LoopDevice:
+    """A loop device of its sysfs attributes by relative path (`size`, `loop/backing_file`, …) and its status.
+
+    Raises KernelTextError for text that is not a number where one belongs.
+    """
+    raw = attributes["loop/backing_file"].removesuffix(b"\n").decode("utf-8", "surrogateescape")
+    major, _, minor = attributes["dev"].decode("ascii", "replace").strip().partition(":")
+    number = {key: parse_count(f"{name}/{key}", attributes[key]) for key in _ATTRIBUTES if key != "dev"}
+    return LoopDevice(
+        major=parse_count(f"{name}/dev", major.encode()),
+        minor=parse_count(f"{name}/dev", minor.encode()),
+        name=name,
+        backing_file=raw.removesuffix(_DELETED),
+        deleted=raw.endswith(_DELETED),
+        offset=number["loop/offset"],
+        sizelimit=number["loop/sizelimit"],
+        size_bytes=number["size"] * SECTOR,
+        read_only=bool(number["ro"]),
+        autoclear=bool(number["loop/autoclear"]),
+        backing_device=status[0] if status else None,
+        backing_inode=status[1] if status else None,
+    )
+
+
+def read_loops(root: KernelRoot) -> dict[tuple[int, int], LoopDevice]:
+    """All loop devices with a file behind them, by number. Raises OSError if sysfs cannot be listed."""
+    loops = {}
+    for entry in os.listdir(root.sys / "block"):
+        if entry.startswith("loop") and (loop := _read_loop(root, entry)) is not None:
+            loops[loop.device] = loop
+    return loops
+
+
+def _read_loop(root: KernelRoot, name: str) -> LoopDevice | None:
+    """One loop device; None if it has no file: its folder `loop` is there only while it has one."""
+    folder = root.sys / "block" / name
+    try:
+        attributes = {"loop/backing_file": (folder / "loop" / "backing_file").read_bytes()}
+        attributes.update((key, (folder / key).read_bytes()) for key in _ATTRIBUTES)
+    except OSError:
+        return None
+    return parse_loop(name, attributes, _read_status(root.dev / name) if root.is_live else None)
+
+
+def _read_status(node: Path) -> tuple[tuple[int, int], int] | None:
+    try:
+        # O_RDONLY and the loop being in use: neither udev nor the page cache is disturbed by the close.
+        fd = os.open(node, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return parse_loop_status64(fcntl.ioctl(fd, _LOOP_GET_STATUS64, bytes(_STATUS64_SIZE)))
+    except OSError:
+        return None
+    finally:
+        os.close(fd)

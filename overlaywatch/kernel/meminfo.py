@@ -4,12 +4,19 @@
 This file must not know which layers live in memory. Everything is in bytes.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.kernel.mountinfo import unescape
 from overlaywatch.units import KIB
+
+_WANTED: Final = re.compile(
+    r"^(MemTotal|MemFree|MemAvailable|SwapTotal|SwapFree|Dirty|Writeback|Shmem|Unevictable|Mlocked): +([0-9]+) kB$",
+    re.MULTILINE | re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +57,7 @@ class Swap:
 
 def parse_meminfo(text: str) -> MemInfo:
     """The fields of MemInfo; raises KernelTextError if one is missing that every kernel since 2.6 prints."""
-    values = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        name, _, rest = line.partition(":")
-        figure, _, unit = rest.strip().partition(" ")
-        if not figure.isascii() or not figure.isdigit():
-            raise KernelTextError("meminfo", "NAME: NUMBER kB", line, number)
-        values[name] = int(figure) * (KIB if unit == "kB" else 1)
+    values = {name: int(figure) * KIB for name, figure in _WANTED.findall(text)}
     try:
         return MemInfo(
             total=values["MemTotal"],
@@ -71,7 +72,7 @@ def parse_meminfo(text: str) -> MemInfo:
             mlocked=values.get("Mlocked"),
         )
     except KeyError as missing:
-        raise KernelTextError("meminfo", f"a line {missing.args[0]}", text) from None
+        raise KernelTextError("meminfo", f"a line '{missing.args[0]}: NUMBER kB'", text) from None
 
 
 def parse_swaps(text: str) -> tuple[Swap, ...]:

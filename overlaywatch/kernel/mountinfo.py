@@ -6,9 +6,13 @@ left in the initramfs is alive, holds memory, and has no line here.
 """
 
 import re
+import select
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from overlaywatch.kernel.errors import KernelTextError
+from overlaywatch.kernel.kept_file import REFRESH_SECONDS, KeptFile
 
 PLACE = "mountinfo"
 
@@ -87,3 +91,45 @@ def _parse_line(line: str, number: int) -> MountInfo:
 def split_options(text: str) -> tuple[str, ...]:
     r"""Options at commas; a comma inside a value is printed as `\054` or escaped as `\,` and does not separate."""
     return tuple(unescape(option) for option in re.split(r"(?<!\\),", text))
+
+
+class MountTable:
+    """The mount table of one process, parsed again only when it has changed.
+
+    The kernel tells of every mount, unmount, move and remount by POLLPRI (mounts_poll in fs/proc_namespace.c), not of
+    changes by fsconfig(2): hence a look every minute regardless. `announced` is False for a file that is only a file.
+    """
+
+    def __init__(self, path: Path, announced: bool, clock: Callable[[], float]) -> None:
+        self._file = KeptFile(path)
+        self._clock = clock
+        self._poll = select.poll() if announced else None
+        self._polled = -1
+        self._raw: bytes | None = None
+        self._mounts: tuple[MountInfo, ...] = ()
+        self._believed_until = 0.0
+
+    def read(self) -> tuple[MountInfo, ...]:
+        """All mounts; the same object if nothing changed. Raises OSError or KernelTextError."""
+        now = self._clock()
+        if self._raw is not None and now < self._believed_until and not self._announces_change():
+            return self._mounts
+        raw = self._file.read()
+        if raw != self._raw:
+            self._mounts = parse_mountinfo(raw.decode("utf-8", "surrogateescape"))
+            self._raw = raw
+        self._believed_until = now + REFRESH_SECONDS
+        return self._mounts
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._file.close()
+
+    def _announces_change(self) -> bool:
+        if self._poll is None:
+            return True
+        fd = self._file.fileno()
+        if fd != self._polled:
+            self._poll.register(fd, select.POLLPRI)
+            self._polled = fd
+        return bool(self._poll.poll(0))

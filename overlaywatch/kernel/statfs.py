@@ -5,8 +5,26 @@ This file must not know what the file system rests on. ustat reaches what no pat
 initramfs, or was lazily unmounted, still answers to its device number (fs/statfs.c: user_get_super).
 """
 
+import ctypes
+import functools
 import os
+import platform
+import struct
 from dataclasses import dataclass
+from typing import Final
+
+# struct ustat of include/linux/types.h: int f_tfree, ino_t f_tinode, char f_fname[6], char f_fpack[6]. The count of
+# blocks is cut to 32 bits by the kernel.
+_USTAT: Final = struct.Struct("@IL12x0L")
+# arch/*/syscall tables; (machine, bits of this process). The newer architectures never had it.
+_USTAT_NUMBERS: Final = {
+    ("x86_64", 64): 136,
+    ("x86_64", 32): 62,
+    ("i686", 32): 62,
+    ("armv7l", 32): 62,
+    ("ppc64le", 64): 62,
+    ("s390x", 64): 62,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +62,24 @@ def read_statvfs(path: str | os.PathLike[str]) -> StatVfs:
         read_only=bool(found.f_flag & os.ST_RDONLY),
         flags=found.f_flag,
     )
+
+
+def read_ustat(major: int, minor: int) -> Ustat | None:
+    """ustat(2) of the mounted file system with this device number, wherever it is mounted, or hidden.
+
+    None if there is none, or on a machine without the system call (aarch64, riscv64).
+    """
+    number = _USTAT_NUMBERS.get((platform.machine(), struct.calcsize("P") * 8))
+    if number is None:
+        return None
+    answer = ctypes.create_string_buffer(_USTAT.size)
+    # The kernel takes a dev_t of 32 bits; makedev spells those the same way up to major 4095, which is all there are.
+    if _libc().syscall(ctypes.c_long(number), ctypes.c_uint(os.makedev(major, minor)), answer) != 0:
+        return None
+    blocks_free, files_free = _USTAT.unpack(answer.raw)
+    return Ustat(blocks_free, files_free)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
