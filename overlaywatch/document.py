@@ -71,7 +71,7 @@ def status_document(tick: Tick, cache: DocumentCache | None = None) -> StatusDoc
         "host": _host(tick),
         "paused": tick.paused,
         "pace_seconds": tick.pace_seconds,
-        "mounts": [_mount(v, tick.forecasts.get(v.mount.mount_point, NO_FORECAST)) for v in tick.verdicts],
+        "mounts": [mount_entry(v, tick.forecasts.get(v.mount.mount_point, NO_FORECAST)) for v in tick.verdicts],
         "layers": _layers(tick, cache or DocumentCache()),
         "policies": _policies(tick),
         "sources": [
@@ -84,7 +84,7 @@ def status_document(tick: Tick, cache: DocumentCache | None = None) -> StatusDoc
             }
             for report in survey.sources
         ],
-        "decisions": [_decision(decision) for decision in tick.decisions],
+        "decisions": [decision_entry(decision) for decision in tick.decisions],
         "outcomes": [_outcome(outcome) for outcome in tick.outcomes],
     }
 
@@ -124,7 +124,8 @@ def _host(tick: Tick) -> HostEntry:
     }
 
 
-def _mount(verdict: Verdict, forecast: Forecast) -> MountEntry:
+def mount_entry(verdict: Verdict, forecast: Forecast) -> MountEntry:
+    """One mount point, as it stands in the status document and in what actions tell others."""
     mount = verdict.mount
     return {
         "mount_point": mount.mount_point,
@@ -302,7 +303,8 @@ def _stage(stage: StageStatus, tick: Tick) -> StageEntry:
     }
 
 
-def _decision(decision: Decision) -> DecisionEntry:
+def decision_entry(decision: Decision) -> DecisionEntry:
+    """One decision, as it stands in the status document and in what actions tell others."""
     return {
         "policy": decision.policy,
         "stage": decision.stage,

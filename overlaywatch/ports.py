@@ -118,6 +118,7 @@ class ActionContext:
 
     `name` is NAME of `[action.NAME]`. `send(frame)` hands a notification to delivery. `announce(text)`
     puts one line where it outlives a dead root: the kernel's log. `unix_time()` is the wall clock.
+    `captured` says that the facts are those of another machine, so that there is nothing to look at here.
     """
 
     name: str
@@ -125,6 +126,7 @@ class ActionContext:
     send: Callable[[Mapping[str, object]], None]
     announce: Callable[[str], None]
     unix_time: Callable[[], float]
+    captured: bool = False
 
 
 @runtime_checkable
