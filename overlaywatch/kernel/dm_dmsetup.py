@@ -124,7 +124,7 @@ class DmsetupReader:
         raise OSError(errno.EIO, f"`dmsetup {arguments[0]}` failed: {complaint}", self._program)
 
     def _run_once(self, arguments: tuple[str, ...]) -> tuple[int, bytes, bytes]:
-        """(exit status, output, errors). One that hangs in the kernel cannot even be killed, so it is not waited for."""
+        """(exit status, output, errors). One that hangs in the kernel cannot be killed, so it is not waited for."""
         if self._stuck is not None and self._stuck.poll() is None:
             raise TimeoutError(errno.ETIMEDOUT, f"process {self._stuck.pid} still hangs in the kernel", self._program)
         command = [self._program, "--manglename", "none", *arguments]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much a loop's backing file really holds, wherever it can still be reached.
+
+This file must not know what the file is for. The path that the loop reports may lead nowhere, or to another file: only
+one that leads to the very (device, inode) counts.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from overlaywatch.kernel.loop import LoopDevice
+from overlaywatch.kernel.mountinfo import MountInfo
+from overlaywatch.kernel.namespace import MountWorld
+
+STAT_BLOCK: Final = 512
+"""Bytes of the unit of st_blocks, whatever the file system's own is (inode(7))."""
+
+_MOST_MOUNTS: Final = 8
+
+
+class BackingFiles:
+    """Remembers under which path each loop's file was found, and which could not be found, until forget()."""
+
+    def __init__(self, world: MountWorld) -> None:
+        self._world = world
+        self._paths: dict[tuple[int, int], str | None] = {}
+
+    def allocation(self, loop: LoopDevice, mounts: Sequence[MountInfo]) -> tuple[int, int] | None:
+        """(size, allocated bytes) of the backing file; None if no path leads to it or its inode is not known."""
+        if loop.device in self._paths:
+            path = self._paths[loop.device]
+            found = None if path is None else self._stat(path, loop)
+        else:
+            path, found = self._find(loop, mounts)
+            self._paths[loop.device] = path
+        return None if found is None else (found.st_size, found.st_blocks * STAT_BLOCK)
+
+    def forget(self) -> None:
+        """Look for the paths again: mounts or loops have changed."""
+        self._paths.clear()
+
+    def _find(self, loop: LoopDevice, mounts: Sequence[MountInfo]) -> tuple[str | None, os.stat_result | None]:
+        for path in candidate_paths(loop, mounts):
+            found = self._stat(path, loop)
+            if found is not None:
+                return path, found
+        return None, None
+
+    def _stat(self, path: str, loop: LoopDevice) -> os.stat_result | None:
+        try:
+            found = os.stat(self._world.path(path))
+        except OSError:
+            return None
+        device = os.major(found.st_dev), os.minor(found.st_dev)
+        return found if (device, found.st_ino) == (loop.backing_device, loop.backing_inode) else None
+
+
+def candidate_paths(loop: LoopDevice, mounts: Sequence[MountInfo]) -> Iterator[str]:
+    """Where the backing file may be seen now: under its own path, or below a mount of the file system it lies on.
+
+    An initramfs sets loops up under paths like `/live/medium/x` and moves the mount to `/run/live/medium` later.
+    """
+    if loop.deleted or loop.backing_device is None or not loop.backing_file.startswith("/"):
+        return
+    yield loop.backing_file
+    parts = loop.backing_file.split("/")[1:]
+    holding = [mount.mount_point.rstrip("/") for mount in mounts if mount.device == loop.backing_device]
+    for mount_point in holding[:_MOST_MOUNTS]:
+        for index in range(len(parts)):
+            yield "/".join((mount_point, *parts[index:]))

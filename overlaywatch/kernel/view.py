@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One look at the kernel: everything the sources ask for, each read at most once, so that they all speak of the same.
+
+This file must not know what a layer is. KernelReader lives as long as the daemon and keeps descriptors open and parsed
+records at hand; KernelView is one look of it. Nothing is read before somebody asks.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, TypeVar, cast
+
+from overlaywatch.kernel import blockdev
+from overlaywatch.kernel.backing import BackingFiles
+from overlaywatch.kernel.cmdline import parse_cmdline
+from overlaywatch.kernel.devmapper import DmDevice, DmReader
+from overlaywatch.kernel.errors import KernelTextError
+from overlaywatch.kernel.kept_file import REFRESH_SECONDS, KeptFile, KeptFiles
+from overlaywatch.kernel.loop import LoopDevice, read_loops
+from overlaywatch.kernel.meminfo import MemInfo, parse_meminfo, parse_swaps, swap_free_real
+from overlaywatch.kernel.mountinfo import MountInfo, MountTable
+from overlaywatch.kernel.namespace import read_world
+from overlaywatch.kernel.root import KernelRoot
+from overlaywatch.kernel.statfs import StatVfs, Ustat, read_statvfs, read_ustat
+
+Number = tuple[int, int]
+"""(major, minor)"""
+
+_T = TypeVar("_T")
+_NO_DEVICES: Final[Mapping[Number, DmDevice]] = MappingProxyType({})
+
+
+class KernelReader:
+    """Takes looks. `dm` is None where the kernel has no device-mapper; `reopen_dm` is then asked again every minute.
+
+    Not for threads: one loop takes one look after the other.
+    """
+
+    def __init__(
+        self,
+        root: KernelRoot,
+        dm: DmReader | None,
+        reopen_dm: Callable[[], DmReader | None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.root = root
+        self.dm = dm
+        self._reopen_dm = reopen_dm
+        self._clock = clock
+        self.world = read_world(root)
+        self._mounts = MountTable(self.world.table, announced=root.is_live, clock=clock)
+        self._meminfo = KeptFile(root.proc / "meminfo", at_once=True)
+        self._swaps = KeptFile(root.proc / "swaps")
+        self.files = KeptFiles()
+        self._cmdline: tuple[str, ...] | None = None
+        self._loops: Mapping[Number, LoopDevice] | None = None
+        self._loops_mounts: tuple[MountInfo, ...] = ()
+        self._dm_devices: tuple[DmDevice, ...] = ()
+        self._dm_by_number = _NO_DEVICES
+        self._names: dict[Number, str | None] = {}
+        self._backing = BackingFiles(self.world)
+        self._believed_until = 0.0
+
+    def look(self) -> "KernelView":
+        """A new look. What was kept for too long is forgotten first."""
+        now = self._clock()
+        if now >= self._believed_until:
+            self._forget()
+            self._believed_until = now + REFRESH_SECONDS
+            if self.dm is None and self._reopen_dm is not None:
+                self.dm = self._reopen_dm()
+        return KernelView(self)
+
+    def invalidate(self) -> None:
+        """Forget what is kept about block devices: one came, went or changed (uevent), or events were lost."""
+        self._believed_until = 0.0
+        if self.dm is not None:
+            self.dm.invalidate_tables()
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        for kept in (self._mounts, self._meminfo, self._swaps, self.files):
+            kept.close()
+        if self.dm is not None:
+            self.dm.close()
+
+    def read_mounts(self) -> tuple[MountInfo, ...]:
+        """The mount table."""
+        return self._mounts.read()
+
+    def read_loops(self) -> Mapping[Number, LoopDevice]:
+        """Loop devices, from memory until a uevent, a change of the mount table, or a minute gone by."""
+        mounts = self._mounts.read()
+        if self._loops is None or mounts is not self._loops_mounts:
+            self._loops = MappingProxyType(read_loops(self.root))
+            self._loops_mounts = mounts
+            self._backing.forget()
+        return self._loops
+
+    def read_dm(self) -> Mapping[Number, DmDevice]:
+        """Device-mapper devices by number; the same object if nothing changed."""
+        devices = self.dm.devices() if self.dm is not None else ()
+        if devices is not self._dm_devices:
+            self._dm_by_number = MappingProxyType({device.device: device for device in devices})
+            self._dm_devices = devices
+        return self._dm_by_number
+
+    def read_meminfo(self) -> MemInfo:
+        """/proc/meminfo."""
+        return parse_meminfo(self._meminfo.read().decode("ascii", "replace"))
+
+    def read_swap_free(self) -> int:
+        """Free swap that is not RAM itself."""
+        return swap_free_real(parse_swaps(self._swaps.read().decode("utf-8", "surrogateescape")))
+
+    def read_cmdline(self) -> tuple[str, ...]:
+        """The words of the kernel command line, which never change."""
+        if self._cmdline is None:
+            self._cmdline = parse_cmdline((self.root.proc / "cmdline").read_text("utf-8", "surrogateescape"))
+        return self._cmdline
+
+    def read_device_name(self, number: Number) -> str | None:
+        """The kernel's name of a block device."""
+        if number not in self._names:
+            self._names[number] = blockdev.read_device_name(self.root, *number)
+        return self._names[number]
+
+    def read_allocation(self, loop: LoopDevice) -> tuple[int, int] | None:
+        """(size, allocated bytes) of a loop's backing file, wherever it can still be reached."""
+        return self._backing.allocation(loop, self._mounts.read())
+
+    def _forget(self) -> None:
+        self._loops = None
+        self._names.clear()
+        self._backing.forget()
+
+
+class KernelView:
+    """One look. What was read once stays as it was read; what could not be read raises the same error again.
+
+    Errors are OSError (no such file, no privilege) or KernelTextError (text that nobody has described yet).
+    """
+
+    __slots__ = ("_memory", "_reader")
+
+    def __init__(self, reader: KernelReader) -> None:
+        self._reader = reader
+        self._memory: dict[object, object] = {}
+
+    @property
+    def root(self) -> KernelRoot:
+        """Where the kernel's interfaces are."""
+        return self._reader.root
+
+    @property
+    def mounts(self) -> tuple[MountInfo, ...]:
+        """The mount table in the kernel's order."""
+        return self._once("mounts", self._reader.read_mounts)
+
+    @property
+    def loops(self) -> Mapping[Number, LoopDevice]:
+        """Loop devices that have a file, by number."""
+        return self._once("loops", self._reader.read_loops)
+
+    @property
+    def dm(self) -> Mapping[Number, DmDevice]:
+        """Device-mapper devices by number; empty where the kernel has none."""
+        return self._once("dm", self._reader.read_dm)
+
+    @property
+    def meminfo(self) -> MemInfo:
+        """Memory, in bytes."""
+        return self._once("meminfo", self._reader.read_meminfo)
+
+    @property
+    def swap_free_bytes(self) -> int:
+        """Free swap that is not RAM itself (zram)."""
+        return self._once("swap", lambda: self._reader.read_swap_free() if self.meminfo.swap_total else 0)
+
+    @property
+    def cmdline(self) -> tuple[str, ...]:
+        """The words of the kernel command line; see cmdline.get."""
+        return self._once("cmdline", self._reader.read_cmdline)
+
+    def statvfs(self, path: str) -> StatVfs:
+        """statvfs(3) of the file system at a path of the mount table."""
+        return self._once(("statvfs", path), lambda: read_statvfs(self._live_path(path)))
+
+    def ustat(self, major: int, minor: int) -> Ustat | None:
+        """ustat(2) by device number: reaches hidden super blocks. None if there is none, or it cannot be asked."""
+        return self._once(("ustat", major, minor), lambda: read_ustat(major, minor) if self.root.is_live else None)
+
+    def stat_device(self, path: str) -> Number:
+        """(major, minor) of st_dev at a path of the mount table."""
+        return self._once(("device", path), lambda: _device_of(self._live_path(path)))
+
+    def pending_bytes(self, major: int, minor: int) -> int | None:
+        """Dirty data of a device's file system, exact; None without debugfs or the privilege to read it."""
+        read = self._reader.files.read
+        return self._once(("pending", major, minor), lambda: blockdev.read_pending_bytes(self.root, major, minor, read))
+
+    def size_bytes(self, major: int, minor: int) -> int | None:
+        """The size of a block device; None if there is no such device."""
+        read = self._reader.files.read
+        return self._once(("size", major, minor), lambda: blockdev.read_size_bytes(self.root, major, minor, read))
+
+    def device_name(self, major: int, minor: int) -> str | None:
+        """The kernel's name of a block device (`dm-0`); None if there is no such device."""
+        return self._reader.read_device_name((major, minor))
+
+    def errors_count(self, major: int, minor: int) -> int | None:
+        """Errors that the ext4 on a device has counted; None if there is no ext4 on it."""
+        return self._once(("errors", major, minor), lambda: self._read_errors(major, minor))
+
+    def file_allocation(self, loop: LoopDevice) -> tuple[int, int] | None:
+        """(size, allocated bytes) of a loop's backing file; None if no path leads to that very file."""
+        return self._once(("allocation", loop.device), lambda: self._reader.read_allocation(loop))
+
+    def _read_errors(self, major: int, minor: int) -> int | None:
+        name = self.device_name(major, minor)
+        return None if name is None else blockdev.read_errors_count(self.root, name, self._reader.files.read)
+
+    def _live_path(self, path: str) -> str:
+        """The path from here. A captured machine has no file systems to ask: this one's would be a lie."""
+        if not self.root.is_live:
+            raise OSError(errno.EOPNOTSUPP, "a captured machine has no mounted file systems", path)
+        return self._reader.world.path(path)
+
+    def _once(self, key: object, read: Callable[[], _T]) -> _T:
+        if key not in self._memory:
+            try:
+                self._memory[key] = read()
+            except (OSError, KernelTextError) as error:
+                self._memory[key] = _Failed(error)
+        kept = self._memory[key]
+        if isinstance(kept, _Failed):
+            raise kept.error.with_traceback(None)
+        return cast("_T", kept)
+
+
+class _Failed:
+    """Remembers what went wrong in the place of what would have been read."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _device_of(path: str) -> Number:
+    device = os.stat(path).st_dev
+    return os.major(device), os.minor(device)
