@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's half: tests marked `kernel` run in one lab guest, and look as if they had run here.
+"""The host's half of the lab: tests marked `kernel` run in one guest, and look as if they had run here.
 
 Where they run: in the guest itself or on a machine with root and device-mapper, directly; else in User
 Mode Linux; else they are skipped at home and fail with CI=true. OVERLAYWATCH_LAB=uml asks for the
 guest also where they could run directly. Tests marked `kernel(lab=True)` would hurt a real machine
-(they end its memory, say) and run in the guest only.
+(they end its memory, say) and run in the guest only. Those marked `boots` boot guests of their own.
 """
 
 import json
@@ -122,8 +122,8 @@ class Plugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """The guest's tests come last: it works on them while the others run here."""
-        items.sort(key=for_guest)
+        """The guest's tests come late: it works on them while the others run here. Then those that boot more."""
+        items.sort(key=lambda item: 2 if item.get_closest_marker("boots") else int(for_guest(item)))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Boot the guest with its tests. Their time is bounded in there, and the guest's as a whole here."""
@@ -185,13 +185,14 @@ def for_guest(item: pytest.Item) -> bool:
 
 
 def refusal(item: pytest.Item) -> str:
-    """Why a kernel test can run neither here nor in a guest; empty if it can, or is none."""
+    """Why a test can run neither here nor in a guest; empty if it can, or needs no kernel of its own."""
     marker = item.get_closest_marker("kernel")
-    if marker is None or inside() or not uml.missing():
+    if inside() or not (marker or item.get_closest_marker("boots")):
         return ""
-    if can_run_here() and not marker.kwargs.get("lab"):
+    if marker and can_run_here() and not marker.kwargs.get("lab"):
         return ""
-    return f"needs a kernel of its own, and {uml.missing()}"
+    reason = uml.missing()
+    return f"needs a kernel of its own, and {reason}" if reason else ""
 
 
 @pytest.hookimpl(tryfirst=True)
