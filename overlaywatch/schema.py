@@ -143,15 +143,15 @@ class StatusDocument(TypedDict):
 
 
 class TickHistogram(TypedDict):
-    """How long ticks took: `buckets` are [upper bound in seconds, how many took at most so long]."""
+    """How long ticks took: `buckets` are [upper bound in seconds or "+Inf", how many took at most so long]."""
 
-    buckets: list[tuple[float, int]]
+    buckets: list[tuple[str, int]]
     sum: float
     count: int
 
 
 class SourceCount(TypedDict):
-    """A source over the life of the daemon; `unknown_statuses` is a running total."""
+    """How a source did in the last look; `unknown_statuses` is how many status lines it did not understand."""
 
     source: str
     success: bool
