@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
-from overlaywatch.model import Decision, Layer, Link, Mount, Outcome, Reading
+from overlaywatch.model import Decision, Layer, Link, Mount, Outcome, Reading, Ref
 
 View_contra = TypeVar("View_contra", contravariant=True)
 
@@ -20,12 +20,16 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one source found in one look."""
+    """What one source found in one look.
+
+    `stacked` are block devices that lie on others: if no source tells on what, their room is unknown.
+    """
 
     layers: Sequence[Layer] = ()
     readings: Sequence[Reading] = ()
     links: Sequence[Link] = ()
     mounts: Sequence[Mount] = ()
+    stacked: Sequence[Ref] = ()
     unknown_statuses: int = 0
 
 

@@ -29,7 +29,7 @@ def take_survey(sources: Sequence[Source[View]], view: View, now: float, clock: 
     asked = [_ask(source, view, now, clock) for source in sources]
     layers = [layer for found, _ in asked for layer in found.layers]
     links = tuple(link for found, _ in asked for link in found.links)
-    missing = _missing(layers, links)
+    missing = _missing(layers, links, frozenset(ref for found, _ in asked for ref in found.stacked))
     layers.extend(missing)
     readings = {reading.layer: reading for found, _ in asked for reading in found.readings}
     readings.update((layer.id, _unreachable(layer)) for layer in missing)
@@ -52,16 +52,16 @@ def _ask(source: Source[View], view: View, now: float, clock: Callable[[], float
     return found, report
 
 
-def _missing(layers: Sequence[Layer], links: Sequence[Link]) -> list[Layer]:
-    """A layer for each file system that something rests on and that no source found.
+def _missing(layers: Sequence[Layer], links: Sequence[Link], stacked: frozenset[Ref]) -> list[Layer]:
+    """A layer for each thing that something rests on and that no source found.
 
-    Without it a chain would end too early, and show more room than there is. Block devices are not
-    missed: a chain that ends on a disk is whole.
+    Without it a chain would end too early, and show more room than there is. A block device is missed
+    only if it is known to lie on others: a chain that ends on a disk is whole.
     """
     provided = {ref for layer in layers for ref in layer.provides} | {link.provides for link in links}
     wanted = [ref for layer in layers for ref in layer.rests_on] + [ref for link in links for ref in link.rests_on]
-    lost = dict.fromkeys(ref for ref in wanted if ref not in provided and not ref.startswith("block:"))
-    return [_stand_in(ref) for ref in lost]
+    lost = dict.fromkeys(ref for ref in wanted if ref not in provided)
+    return [_stand_in(ref) for ref in lost if ref in stacked or not ref.startswith("block:")]
 
 
 def _stand_in(ref: Ref) -> Layer:
@@ -77,5 +77,5 @@ def _stand_in(ref: Ref) -> Layer:
 
 
 def _unreachable(layer: Layer) -> Reading:
-    reason = "in no mount table that can be read here, or the backing file's file system is told only to root"
+    reason = "what it lies on cannot be seen from here; root can see device-mapper and the files behind loops"
     return Reading(layer=layer.id, state=LayerState.UNREADABLE, reason=reason)

@@ -6,6 +6,7 @@ plain disk; over a dm-snapshot, a thin device or a loop it is the upper bound.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from overlaywatch.kernel.mountinfo import MountInfo
@@ -28,6 +29,9 @@ FSTYPES: Final = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "vfat", "exfat", "ntfs3"}
 )
 
+STACKED: Final = ("dm-", "loop", "zram", "ram")
+"""Names that the kernel gives to block devices which lie on others (drivers/md/dm.c, drivers/block/)."""
+
 
 class FilesystemSource:
     """`filesystem:/`: blocks, inodes, dirty data not yet written, and errors that the kernel counted."""
@@ -46,7 +50,8 @@ class FilesystemSource:
             self._table = view.mounts
             groups = by_super_block(view, FSTYPES)
             self._layers = [(_layer(device, mounts), device) for device, mounts in groups.items()]
-        return found(self._look(view))
+        seen = found(self._look(view))
+        return replace(seen, stacked=[block_ref(*device) for _, device in self._layers if lies_on_others(view, device)])
 
     def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
         for layer, device in self._layers:
@@ -58,8 +63,20 @@ class FilesystemSource:
         except OSError as error:
             return unreadable(layer.id, f"statvfs: {error.strerror}")
         errors = view.errors_count(*device)
-        pending = view.pending_bytes(*device) if device in view.stacked_devices else None
+        pending = pending_bytes(view, device) if lies_on_others(view, device) else None
         return self._memo.reading(layer.id, (stat, errors, pending), lambda: _reading(layer.id, stat, errors, pending))
+
+
+def lies_on_others(view: KernelView, device: Device) -> bool:
+    """Whether a block device is made of others, or of RAM: what is written to it is taken from there."""
+    name = view.device_name(*device) or ""
+    return name.startswith(STACKED)
+
+
+def pending_bytes(view: KernelView, device: Device) -> int:
+    """Dirty data that is not yet on the device: its own where that can be read, else all of the machine's."""
+    own = view.pending_bytes(*device)
+    return own if own is not None else view.meminfo.dirty + view.meminfo.writeback
 
 
 def _reading(layer: LayerId, stat: StatVfs, errors: int | None, pending: int | None) -> Reading:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Block devices that hold nothing of their own: loops and dm-linear, so that a chain goes on below.
+"""Block devices that hold nothing of their own: loops, dm-linear and its kin, so that a chain goes on below.
 
 Must not know what uses them. A loop over a sparse file is the place where a promise is made that
 the file system below may not keep: `holes_bytes` is what the file has not taken yet.
 """
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from overlaywatch.kernel.devmapper import DmDevice
-from overlaywatch.kernel.dm_target import parse_linear_table
-from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.kernel.loop import LoopDevice
 from overlaywatch.kernel.view import KernelView
 from overlaywatch.model import Link, Ref, block_ref, super_block_ref
@@ -36,26 +36,30 @@ def _loop(view: KernelView, loop: LoopDevice) -> Link:
     return Link(block_ref(loop.major, loop.minor), (below,), loop.size_bytes, holes)
 
 
-class DmLinearSource:
-    """One link per dm-linear device, to all devices of its table."""
+PASS_THROUGH: Final = frozenset({"linear", "striped", "crypt", "raid", "mirror", "multipath", "verity", "integrity"})
+"""Targets whose size is all there below them: writing to them allocates nothing."""
 
-    name = "dm-linear"
+_NUMBER: Final = re.compile(r"(?<!\S)(\d+):(\d+)(?!\S)")
+
+
+class DmPassThroughSource:
+    """One link per device-mapper device that allocates nothing, to all the devices in its table lines."""
+
+    name = "dm-pass-through"
 
     def survey(self, view: KernelView, now: float) -> Found:
-        """Devices whose targets are all linear."""
+        """Thin devices and targets that are not known here are no links: what they lie on stays unknown."""
         del now
-        return Found(links=list(_linears(view)))
+        return Found(links=list(_pass_through(view)))
 
 
-def _linears(view: KernelView) -> Iterator[Link]:
+def _pass_through(view: KernelView) -> Iterator[Link]:
     for device in view.dm.values():
-        if device.table and all(target.type == "linear" for target in device.table):
+        if device.table and all(target.type in PASS_THROUGH for target in device.table):
             yield Link(block_ref(device.major, device.minor), tuple(dict.fromkeys(_below(device))))
 
 
 def _below(device: DmDevice) -> Iterator[Ref]:
     for target in device.table:
-        try:
-            yield block_ref(*parse_linear_table(target.params).device)
-        except KernelTextError:
-            yield Ref(f"unknown:{device.name}")
+        for major, minor in _NUMBER.findall(target.params):
+            yield block_ref(int(major), int(minor))

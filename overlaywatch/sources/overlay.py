@@ -52,15 +52,14 @@ class OverlaySource:
 
     def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
         for layer in self._layers:
-            try:
-                stat = view.statvfs(layer.mount_points[0])
-            except OSError as error:
-                yield layer, unreadable(layer.id, f"statvfs: {error.strerror}")
-                continue
-            yield (
-                layer,
-                self._memo.reading(layer.id, stat, lambda layer=layer, stat=stat: statvfs_reading(layer.id, stat)),
-            )
+            yield layer, self._reading(view, layer.id, layer.mount_points[0])
+
+    def _reading(self, view: KernelView, layer: LayerId, path: str) -> Reading:
+        try:
+            stat = view.statvfs(path)
+        except OSError as error:
+            return unreadable(layer, f"statvfs: {error.strerror}")
+        return self._memo.reading(layer, stat, lambda: statvfs_reading(layer, stat))
 
 
 def _layer(view: KernelView, device: Device, mounts: list[MountInfo]) -> Layer:

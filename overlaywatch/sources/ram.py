@@ -38,7 +38,9 @@ LAYER = Layer(
 )
 
 
-def _reading(total: int, available: int, swap: int) -> Reading:
+def _reading(total: int, available: int | None, swap: int) -> Reading:
+    if available is None:  # before Linux 3.14
+        return Reading(RAM_LAYER, LayerState.UNKNOWN, total, reason="this kernel does not tell MemAvailable")
     return Reading(
         layer=RAM_LAYER,
         state=LayerState.OK,

@@ -9,10 +9,11 @@ COW file of a dracut live system lives in it.
 from collections.abc import Iterator
 from typing import Final
 
+from overlaywatch.kernel import cmdline
 from overlaywatch.kernel.view import KernelView
 from overlaywatch.model import RAM, Failure, Layer, LayerId, LayerKind, LayerState, Reading, super_block_ref
 from overlaywatch.ports import Found
-from overlaywatch.sources.shared import Device, best_known, by_super_block, found, paths
+from overlaywatch.sources.shared import Device, best_known, by_super_block, found, hidden_super_blocks, paths
 
 ROOTFS: Final[Device] = (0, 2)
 """The second anonymous device number of every boot: mnt_init() mounts rootfs right after shmem's own."""
@@ -31,7 +32,7 @@ class RamfsSource:
     def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
         for device, mounts in by_super_block(view, frozenset({"ramfs", "rootfs"})).items():
             yield _unlimited(device, best_known(mounts), paths(mounts))
-        if ROOTFS in view.hidden_super_blocks and rootfs_is_ramfs(view):
+        if ROOTFS in hidden_super_blocks(view) and rootfs_is_ramfs(view):
             yield _unlimited(ROOTFS, "rootfs", ())
 
 
@@ -40,8 +41,8 @@ def rootfs_is_ramfs(view: KernelView) -> bool:
     ustat = view.ustat(*ROOTFS)
     if ustat is not None and (ustat.blocks_free or ustat.files_free):
         return False
-    fstypes = view.cmdline.get("rootfstype")
-    return "tmpfs" not in fstypes if fstypes is not None else view.cmdline.get("root") is not None
+    fstypes = cmdline.get(view.cmdline, "rootfstype")
+    return "tmpfs" not in fstypes if fstypes is not None else cmdline.get(view.cmdline, "root") is not None
 
 
 def _unlimited(device: Device, name: str, mount_points: tuple[str, ...]) -> tuple[Layer, Reading]:

@@ -4,7 +4,7 @@
 Must not know any single kind of layer.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from overlaywatch.kernel.mountinfo import MountInfo
@@ -35,12 +35,37 @@ class Memo:
 
 
 def by_super_block(view: KernelView, fstypes: frozenset[str]) -> dict[Device, list[MountInfo]]:
-    """The writable mounts of some types, grouped by st_dev: several mounts of one are one layer."""
+    """The writable mounts of some types that a path leads to, by st_dev: several mounts of one are one layer."""
     groups: dict[Device, list[MountInfo]] = {}
-    for info in view.mounts:
+    for info in reachable(view.mounts):
         if info.fstype in fstypes and READ_ONLY_OPTION not in info.super_options:
             groups.setdefault((info.major, info.minor), []).append(info)
     return groups
+
+
+def reachable(mounts: Sequence[MountInfo]) -> list[MountInfo]:
+    """The mounts that are not covered by another one: statvfs of a covered path speaks of what covers it."""
+    top = {info.mount_point: info for info in mounts}
+    by_id = {info.mount_id: info for info in mounts}
+    return [info for info in mounts if top[info.mount_point] is info and _uncovered(info, top, by_id)]
+
+
+def _uncovered(info: MountInfo, top: Mapping[str, MountInfo], by_id: Mapping[int, MountInfo]) -> bool:
+    """Whether on each folder above the mount point the topmost mount is one that this mount hangs on."""
+    ancestors = set()
+    above = by_id.get(info.parent_id)
+    while above is not None and above.mount_id not in ancestors:
+        ancestors.add(above.mount_id)
+        above = by_id.get(above.parent_id)
+    parts = info.mount_point.rstrip("/").split("/")
+    folders = ("/".join(parts[:length]) or "/" for length in range(1, len(parts)))
+    return all(top[folder].mount_id in ancestors for folder in folders if folder in top)
+
+
+def hidden_super_blocks(view: KernelView) -> frozenset[Device]:
+    """The file systems that hold the files of writable loops and are in no mount table: left in the initramfs."""
+    below = {loop.backing_device for loop in view.loops.values() if loop.backing_device and not loop.read_only}
+    return frozenset(below - {(info.major, info.minor) for info in view.mounts}) if below else frozenset()
 
 
 def best_known(mounts: list[MountInfo]) -> str:

@@ -10,7 +10,6 @@ import resource
 from collections.abc import Iterator
 from typing import Final
 
-from overlaywatch.kernel.mountinfo import MountInfo
 from overlaywatch.kernel.statfs import StatVfs, Ustat
 from overlaywatch.kernel.view import KernelView
 from overlaywatch.model import SWAPPABLE_RAM, Failure, Layer, LayerId, LayerKind, LayerState, Reading, super_block_ref
@@ -21,6 +20,7 @@ from overlaywatch.sources.shared import (
     best_known,
     by_super_block,
     found,
+    hidden_super_blocks,
     paths,
     statvfs_reading,
     unreadable,
@@ -45,20 +45,20 @@ class TmpfsSource:
         if view.mounts is not self._table:
             self._table = view.mounts
             groups = by_super_block(view, frozenset({"tmpfs"}))
-            self._layers = [_layer(device, paths(mounts), _name(mounts)) for device, mounts in groups.items()]
+            self._layers = [_layer(device, paths(mounts), best_known(mounts)) for device, mounts in groups.items()]
         return found(self._look(view))
 
     def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
         for layer in self._layers:
             yield layer, self._reading(view, layer)
-        for device in view.hidden_super_blocks:
+        for device in sorted(hidden_super_blocks(view)):
             ustat = view.ustat(*device)
             if ustat is not None and (ustat.blocks_free or ustat.files_free):
-                layer = _layer(device, (), f"{device[0]}:{device[1]}")
-                yield (
-                    layer,
-                    self._memo.reading(layer.id, ustat, lambda layer=layer, ustat=ustat: _hidden(layer.id, ustat)),
-                )
+                yield self._hidden(device, ustat)
+
+    def _hidden(self, device: Device, ustat: Ustat) -> tuple[Layer, Reading]:
+        layer = _layer(device, (), f"{device[0]}:{device[1]}")
+        return layer, self._memo.reading(layer.id, ustat, lambda: _hidden(layer.id, ustat))
 
     def _reading(self, view: KernelView, layer: Layer) -> Reading:
         try:
@@ -83,10 +83,6 @@ def _hidden(layer: LayerId, ustat: Ustat) -> Reading:
         inodes_free=ustat.files_free,
         details={"hidden": True},
     )
-
-
-def _name(mounts: list[MountInfo]) -> str:
-    return best_known(mounts)
 
 
 def _layer(device: Device, mount_points: tuple[str, ...], name: str) -> Layer:
