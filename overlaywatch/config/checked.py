@@ -5,7 +5,7 @@ This file must not know files, or what the types of actions want: `check_action`
 reads an ActionTable and raises ConfigErrors, and its errors are told together with all others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from overlaywatch.config.errors import ConfigError, ConfigErrors
@@ -19,7 +19,6 @@ from overlaywatch.config.settings import (
     Settings,
     WatchSettings,
 )
-from overlaywatch.config.spelling import join_path
 from overlaywatch.config.table import Findings, Table
 
 CheckAction = Callable[[ActionTable], object]
@@ -73,7 +72,9 @@ def read_actions(section: Table) -> tuple[ActionTable, ...]:
 
 
 def _read_action(section: Table, name: str) -> ActionTable | None:
-    table = section.table(name, expected=f"expected a table [{join_path('action', name)}]")
+    table = section.table(name, expected="expected [action.NAME], and its keys below")
+    if not isinstance(section.raw(name), Mapping):
+        return None
     if NAME.fullmatch(name) is None:
         section.error(name, "cannot be the name of an action", NAME_EXPECTED)
         table.rest()

@@ -41,13 +41,18 @@ def read_policy(table: Table, action_names: Sequence[str], watch: WatchSettings)
     """One `[[policy]]`."""
     name = table.string("name", pattern=NAME, expected=NAME_EXPECTED)
     mount_point = table.path_string("mount_point", default=None)
-    if mount_point is not None and mount_point in watch.exclude:
-        table.warn("mount_point", f"{mount_point} is excluded in [watch], so this policy never acts")
+    if mount_point is not None and not _is_watched(mount_point, watch):
+        table.warn("mount_point", f"{mount_point} is not watched by what [watch] says: this policy never acts")
     stages = table.tables("stage", expected="expected [[policy.stage]], with two brackets on each side")
-    if "stage" not in table:
+    if not table.raw("stage"):
         table.error("", "the policy has no stage", "add a [[policy.stage]]")
     seen: set[str] = set()
     return Policy(name, tuple(read_stage(stage, action_names, seen) for stage in stages), mount_point)
+
+
+def _is_watched(mount_point: str, watch: WatchSettings) -> bool:
+    """Whether [watch] lets a mount point be watched at all; exclude wins over include."""
+    return mount_point not in watch.exclude and (not watch.include or mount_point in watch.include)
 
 
 def read_stage(table: Table, action_names: Sequence[str], seen: set[str]) -> Stage:

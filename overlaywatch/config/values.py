@@ -58,7 +58,9 @@ class Reader(Generic[T]):
 def _spell(value: float, units: Sequence[tuple[str, float]]) -> str:
     """A value in the largest unit that it is a whole number of, as people write it in the file."""
     unit, factor = next(((unit, factor) for unit, factor in units if value and value % factor == 0), units[-1])
-    return f"{value / factor:.12g}{unit}"
+    if value % factor == 0:
+        return f"{int(value // factor)}{unit}"
+    return f"{value / factor:.9f}".rstrip("0") + unit
 
 
 def spell_size(size: int) -> str:
