@@ -27,10 +27,10 @@ def test_guest_writes_nothing_to_the_host_but_results(boot_guest: BootGuest, res
     """A guest that is root and writes where it likes leaves the host's files as they were."""
     victim = tmp_path / "victim"
     victim.write_text("the host's")
-    ending = boot_guest("sh", "-c", f"rm {victim} && echo the guest's >{victim} && cp {victim} /run/lab/kept")
+    ending = boot_guest("sh", "-c", f"rm {victim} && echo changed >{victim} && cp {victim} /run/lab/kept")
     assert ending.status == 0, ending.console
     assert victim.read_text() == "the host's"
-    assert (results / "kept").read_text() == "the guest's\n"
+    assert (results / "kept").read_text() == "changed\n"
 
 
 def test_reboot_is_seen(boot_guest: BootGuest) -> None:
