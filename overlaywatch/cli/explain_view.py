@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `explain` shows: for a mount point its chain, and in sentences what will happen and what helps.
+
+This file must not print.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from overlaywatch.cli.chain_view import render_chain
+from overlaywatch.cli.layout import wrap
+from overlaywatch.cli.screen import Screen, Style, printable
+from overlaywatch.cli.status_view import NOTHING_WATCHED, blind_spots, not_seen
+from overlaywatch.cli.words import failure_in_full
+from overlaywatch.document import status_document
+from overlaywatch.model import NO_FORECAST, Forecast, Tick, Verdict
+from overlaywatch.units import format_duration, format_size
+
+LABEL: Final = 10
+
+
+def render_explain(tick: Tick, verdicts: Sequence[Verdict], screen: Screen) -> list[str]:
+    """All lines for these mount points of one look."""
+    lines: list[str] = []
+    for verdict in verdicts:
+        lines += ["", *render_chain(verdict, tick.survey, tick.now, screen), "", *_sentences(verdict, tick, screen)]
+    lines = lines or ["", *wrap(NOTHING_WATCHED, screen.prose_width)]
+    return screen.finish([*lines, *not_seen(tick, screen)][1:])
+
+
+def explanation(tick: Tick, verdicts: Sequence[Verdict]) -> dict[str, object]:
+    """The same for programs: the status document of these mounts and their layers, with the sentences."""
+    document = status_document(tick)
+    chosen = {verdict.mount.mount_point: verdict for verdict in verdicts}
+    layers = {layer for verdict in verdicts for layer in verdict.chain}
+    mounts = [mount for mount in document["mounts"] if mount["mount_point"] in chosen]
+    return {
+        "version": document["version"],
+        "at": document["at"],
+        "host": document["host"],
+        "mounts": [{**mount, "explanation": explained(chosen[mount["mount_point"]], tick)} for mount in mounts],
+        "layers": [layer for layer in document["layers"] if layer["id"] in layers],
+        "not_seen": list(blind_spots(tick)),
+    }
+
+
+def explained(verdict: Verdict, tick: Tick) -> dict[str, str]:
+    """The sentences by their label, in the order in which they are read."""
+    forecast = tick.forecasts.get(verdict.mount.mount_point, NO_FORECAST)
+    labelled = {
+        "headroom": headroom_sentence(verdict, tick),
+        "forecast": _forecast_sentence(forecast),
+        "now" if verdict.headroom_bytes == 0 else "then": failure_in_full(verdict),
+        "remedy": _as_sentence(verdict.remedy),
+    }
+    return {label: sentence for label, sentence in labelled.items() if sentence}
+
+
+def headroom_sentence(verdict: Verdict, tick: Tick) -> str:
+    """How much can still be written, what ends then, and why df(1) tells another story."""
+    if verdict.headroom_bytes is None:
+        if verdict.headroom_at_most_bytes is None:
+            return "Unknown: part of the chain cannot be seen."
+        return f"Unknown, at most {format_size(verdict.headroom_at_most_bytes)}: part of the chain cannot be seen."
+    if verdict.headroom_bytes == 0:
+        return f"None: {verdict.limit} takes no more data."
+    left = f"{format_size(verdict.headroom_bytes)} of new data still fit; then {verdict.limit} ends."
+    return f"{left} {_what_df_shows(verdict, tick)}".rstrip()
+
+
+def _what_df_shows(verdict: Verdict, tick: Tick) -> str:
+    top = tick.survey.readings.get(verdict.chain[0]) if verdict.chain else None
+    shown = top.headroom_bytes if top else None
+    if shown is None or verdict.headroom_bytes is None or shown <= verdict.headroom_bytes:
+        return ""
+    return f"(df shows {format_size(shown)}: it does not look below the file system.)"
+
+
+def _forecast_sentence(forecast: Forecast) -> str:
+    if forecast.time_to_full_seconds is None:
+        return ""
+    rate = forecast.fill_bytes_per_second
+    speed = f", at {format_size(int(rate))}/s" if rate else ""
+    return f"Full in {format_duration(forecast.time_to_full_seconds)}{speed}."
+
+
+def _as_sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _sentences(verdict: Verdict, tick: Tick, screen: Screen) -> Iterator[str]:
+    for label, sentence in explained(verdict, tick).items():
+        first, *others = wrap(printable(sentence), screen.prose_width - LABEL)
+        yield screen.paint(label.capitalize().ljust(LABEL), Style.FAINT) + first
+        yield from (" " * LABEL + line for line in others)

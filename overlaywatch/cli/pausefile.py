@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file that says "hold still": written by `pause`, removed by `resume`, looked at by the daemon.
+
+This file must not know how a pause is told to people. `until` is on the monotonic clock (null: until
+resumed), `at` is Unix seconds. The folder is on a tmpfs, which may be full when the pause is needed
+most: then an empty file is left, and that, too, means paused (engine/pause.py), until resumed.
+"""
+
+import errno
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from overlaywatch.engine.pause import PAUSE_FILE, expired
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause that holds: `until` None is until resumed; `by` is empty if it is not known."""
+
+    until: float | None = None
+    by: str = ""
+    at: float | None = None
+
+
+def read_pause(folder: Path, now: float) -> Pause | None:
+    """The pause that holds at the monotonic time `now`, or None. A file that makes no sense is a pause."""
+    try:
+        text = (folder / PAUSE_FILE).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return Pause()
+    return None if expired(text, now) else _parse(text)
+
+
+def _parse(text: str) -> Pause:
+    try:
+        said = json.loads(text)
+        until, by, at = said.get("until"), said.get("by"), said.get("at")
+    except (ValueError, AttributeError):
+        return Pause()
+    return Pause(_number(until), by if isinstance(by, str) else "", _number(at))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def write_pause(folder: Path, pause: Pause) -> Pause:
+    """Make it hold, all at once; what really holds, which is until resumed if there is no room. Raises OSError."""
+    folder.mkdir(mode=0o755, exist_ok=True)
+    new = folder / f".{PAUSE_FILE}.{os.getpid()}"
+    body = json.dumps({"until": pause.until, "by": pause.by, "at": pause.at}).encode()
+    with suppress(FileNotFoundError):
+        new.unlink()
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        held = pause if _write_all(fd, body) else Pause()
+    finally:
+        os.close(fd)
+    new.replace(folder / PAUSE_FILE)
+    return held
+
+
+def _write_all(fd: int, body: bytes) -> bool:
+    """Whether all was written; else the file is empty."""
+    try:
+        whole = os.write(fd, body) == len(body)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        whole = False
+    if not whole:
+        os.ftruncate(fd, 0)
+    return whole
+
+
+def remove_pause(folder: Path) -> bool:
+    """Whether there was one. Raises OSError."""
+    try:
+        (folder / PAUSE_FILE).unlink()
+    except FileNotFoundError:
+        return False
+    return True

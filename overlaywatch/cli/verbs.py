@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of verbs: one line to add one.
+
+This file must not import any of them: that is what keeps `overlaywatch status` quick.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb: its name (of one or two words), the module that does it, and what it does in a line.
+
+    A plugin keeps to the exit statuses of monitoring plugins, whatever goes wrong.
+    """
+
+    name: str
+    takes: str
+    module: str
+    summary: str
+    plugin: bool = False
+
+
+VERBS: Final = (
+    Verb("status", "", "status", "one look, now: mount points and the layers below them"),
+    Verb("explain", "[MOUNT_POINT]", "explain", "the way down to RAM, what ends first, and what helps"),
+    Verb("check", "[MOUNT_POINT]", "check", "monitoring plugin: ok, warning, critical or unknown", plugin=True),
+    Verb("plan", "", "plan", "what every policy would do right now, doing nothing"),
+    Verb("config check", "[PATH]", "config_check", "whether the configuration is right, and every error in it"),
+    Verb("config show", "", "config_show", "the merged configuration, and where each value comes from"),
+    Verb("pause", "[DURATION]", "pause", "no action but alerts until resumed, or for a time"),
+    Verb("resume", "", "resume", "end the pause"),
+    Verb("run", "", "run", "the daemon, in the foreground"),
+)

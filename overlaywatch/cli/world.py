@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything outside that a verb may touch: streams, environment, clocks, and the program's own rooms.
+
+A verb is given a World and knows nothing else, so a test gives it one of its own. The real one loads
+each room only when it is entered.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
+
+from overlaywatch.cli.problem import Problem
+from overlaywatch.cli.screen import printable
+
+if TYPE_CHECKING:
+    from overlaywatch.config.load import Gathered
+    from overlaywatch.config.settings import Settings
+    from overlaywatch.model import Tick
+    from overlaywatch.ports import Plan
+    from overlaywatch.registry import RunOptions
+
+RUN_DIRECTORY: Final = Path("/run/overlaywatch")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """`load` and `gather` read the configuration (None: the ordinary files), `look` the machine."""
+
+    out: TextIO
+    err: TextIO
+    environ: Mapping[str, str]
+    run_directory: Path
+    monotonic: Callable[[], float]
+    unix_time: Callable[[], float]
+    load: Callable[[str | None], "tuple[Settings, tuple[str, ...]]"]
+    gather: Callable[[str | None], "Gathered"]
+    look: Callable[["Settings"], "Tick"]
+    plan: Callable[["Settings"], "tuple[Tick, tuple[Plan, ...]]"]
+    daemon: Callable[["RunOptions"], int]
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Lines, each ended; nothing at all for none."""
+        self.write_text("".join(f"{line}\n" for line in lines))
+
+    def write_text(self, text: str) -> None:
+        """Text as it is. Raises Problem if it cannot be written (the disk may be full), or BrokenPipeError."""
+        with told_as_output_error():
+            self.out.write(text)
+
+    def flush(self) -> None:
+        """What is still in the buffer; raises as write_text does."""
+        with told_as_output_error():
+            self.out.flush()
+
+    def write_json(self, document: object) -> None:
+        """A document, as ASCII: names that are not UTF-8 come through, and no terminal is confused."""
+        self.write_text(json.dumps(document, indent=2) + "\n")
+
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Warnings about the configuration, beside the answer."""
+        self.err.write("".join(f"overlaywatch: {printable(warning)}\n" for warning in warnings))
+
+    def settings(self, path: str | None) -> "Settings":
+        """The configuration, its warnings told. Raises ConfigErrors."""
+        settings, warnings = self.load(path)
+        self.warn(warnings)
+        return settings
+
+
+@contextmanager
+def told_as_output_error() -> Iterator[None]:
+    """Errors of writing as a Problem that names the output; a reader who has gone is none."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Problem("standard output", error.strerror or str(error)) from error
+
+
+def real_world() -> World:
+    """This machine."""
+    return World(
+        out=sys.stdout,
+        err=sys.stderr,
+        environ=os.environ,
+        run_directory=RUN_DIRECTORY,
+        monotonic=time.monotonic,
+        unix_time=time.time,
+        load=_load,
+        gather=_gather,
+        look=_look,
+        plan=_plan,
+        daemon=_daemon,
+    )
+
+
+def _boot_words() -> tuple[str, ...]:
+    from overlaywatch.kernel.cmdline import parse_cmdline
+    from overlaywatch.kernel.root import KernelRoot
+
+    try:
+        return parse_cmdline((KernelRoot().proc / "cmdline").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ()
+
+
+def _load(path: str | None) -> "tuple[Settings, tuple[str, ...]]":
+    from overlaywatch import registry
+    from overlaywatch.config.load import load
+
+    explicit = None if path is None else Path(path)
+    settings, warnings = load(boot_words=_boot_words(), explicit=explicit, skip_forbidden=True)
+    registry.check_settings(settings)
+    return settings, warnings
+
+
+def _gather(path: str | None) -> "Gathered":
+    from overlaywatch.config.load import gather
+
+    return gather(boot_words=_boot_words(), explicit=None if path is None else Path(path), skip_forbidden=True)
+
+
+def _look(settings: "Settings") -> "Tick":
+    from overlaywatch import registry
+
+    return registry.take_look(settings)
+
+
+def _plan(settings: "Settings") -> "tuple[Tick, tuple[Plan, ...]]":
+    from overlaywatch import registry
+    from overlaywatch.kernel.root import KernelRoot
+
+    return registry.plan_now(settings, KernelRoot())
+
+
+def _daemon(options: "RunOptions") -> int:
+    from overlaywatch import registry
+
+    return registry.run_daemon(options)
