@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon says in the journal: changes, each once, in whole sentences.
+
+remarks() is pure: it compares one tick with the last. Everything is said on stderr, which the service
+manager leads into the journal; it must never make the engine wait, so what cannot be written is lost.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Final, TextIO
+
+from overlaywatch.model import BROKEN, LayerState, OutcomeKind, Tick, Verdict
+from overlaywatch.units import format_duration, format_ratio, format_size
+
+Remark = tuple[int, str]
+"""A level of the logging module, and a sentence."""
+
+WARN_RATIOS: Final = (0.70, 0.85, 0.95)
+"""A mount point is spoken of when its use rises above one of these; again only after it fell 5 % below."""
+
+_FALL: Final = 0.05
+
+
+class Remarks:
+    """Remembers what was said, so that nothing is said twice."""
+
+    def __init__(self) -> None:
+        self._states: Mapping[str, LayerState] = {}
+        self._errors: Mapping[str, str] = {}
+        self._steps: dict[str, int] = {}
+
+    def of(self, tick: Tick) -> list[Remark]:
+        """What is new in this tick."""
+        said = [*self._layers(tick), *self._sources(tick), *self._mounts(tick), *_events(tick)]
+        self._states = {layer: reading.state for layer, reading in tick.survey.readings.items()}
+        self._errors = {report.source: report.error for report in tick.survey.sources}
+        return said
+
+    def _layers(self, tick: Tick) -> Iterator[Remark]:
+        for layer, reading in tick.survey.readings.items():
+            before = self._states.get(layer, LayerState.OK)
+            if reading.state is before:
+                continue
+            level = logging.CRITICAL if reading.state in BROKEN else logging.WARNING
+            level = logging.INFO if reading.state is LayerState.OK else level
+            why = f": {reading.reason}" if reading.reason else ""
+            yield level, f"{layer} is {reading.state.value}, was {before.value}{why}"
+
+    def _sources(self, tick: Tick) -> Iterator[Remark]:
+        for report in tick.survey.sources:
+            if report.error != self._errors.get(report.source, ""):
+                if report.error:
+                    yield logging.WARNING, f"source {report.source}: {report.error}; ignoring it until it can be read"
+                else:
+                    yield logging.INFO, f"source {report.source} can be read again"
+
+    def _mounts(self, tick: Tick) -> Iterator[Remark]:
+        for verdict in tick.verdicts:
+            if verdict.used_ratio is None:
+                continue
+            name = verdict.mount.mount_point
+            step, before = _step(verdict.used_ratio), self._steps.get(name, 0)
+            if step > before:
+                self._steps[name] = step
+                yield logging.WARNING, _fills(verdict, tick)
+            elif _step(verdict.used_ratio + _FALL) < before:
+                self._steps[name] = _step(verdict.used_ratio + _FALL)
+
+
+def _step(ratio: float) -> int:
+    return sum(ratio > bound for bound in WARN_RATIOS)
+
+
+def _fills(verdict: Verdict, tick: Tick) -> str:
+    used, left = format_ratio(verdict.used_ratio or 0), format_size(verdict.headroom_bytes or 0)
+    forecast = tick.forecasts.get(verdict.mount.mount_point)
+    full = forecast.time_to_full_seconds if forecast else None
+    soon = f", full in {format_duration(full)}" if full is not None else ""
+    failure = verdict.failure.value if verdict.failure else "unknown"
+    where = f"{verdict.mount.mount_point}: {used} of {verdict.limit} used, {left} left{soon}"
+    return f"{where}; at its end: {failure}; remedy: {verdict.remedy}"
+
+
+def _events(tick: Tick) -> Iterator[Remark]:
+    for one in tick.decisions:
+        yield logging.WARNING, f"policy {one.policy}, stage {one.stage}, {one.mount_point}: {one.action}: {one.reason}"
+    for outcome in tick.outcomes:
+        bad = outcome.kind in {OutcomeKind.FAILED, OutcomeKind.REFUSED}
+        yield (logging.ERROR if bad else logging.WARNING), f"{outcome.action}: {outcome.kind.value}: {outcome.reason}"
+
+
+_PRIORITIES: Final = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
+
+
+class JournalFormatter(logging.Formatter):
+    """With the priority that sd-daemon(3) defines in front of each line, if the journal reads it."""
+
+    def __init__(self, *, to_journal: bool) -> None:
+        super().__init__("%(message)s")
+        self._to_journal = to_journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        """`<4>text` for the journal, `overlaywatch: text` for a person."""
+        text = super().format(record)
+        if not self._to_journal:
+            return f"overlaywatch: {text}"
+        prefix = f"<{_PRIORITIES.get(record.levelno, 5)}>"
+        return "\n".join(prefix + line for line in text.splitlines())
+
+
+def set_up(stream: TextIO = sys.stderr) -> None:
+    """Log to stderr, and never wait for it or fail because of it."""
+    to_journal = "JOURNAL_STREAM" in os.environ
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JournalFormatter(to_journal=to_journal))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.raiseExceptions = False
+    if to_journal:
+        # Only the socket to the journal: a terminal would pass the flag on to the shell that shares it.
+        with contextlib.suppress(OSError):
+            os.set_blocking(stream.fileno(), False)
