@@ -18,7 +18,7 @@ from overlaywatch.kernel.devmapper import DmDevice, DmTarget
 from overlaywatch.kernel.errors import KernelTextError
 
 _TIMEOUT_SECONDS: Final = 5.0
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 5
 _NO_DEVICES: Final = "No devices found"
 _INFO_FIELDS: Final = "name,major,minor,uuid,attr,open,events"
 # The name cannot hold the separator; the uuid can, so it ends where five fields of a strict form follow.

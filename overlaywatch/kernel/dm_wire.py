@@ -108,11 +108,14 @@ def parse_device_list(answer: bytes) -> tuple[int, ...]:
     The names and event counters that follow each are not taken: the status of each device tells both, later.
     """
     header = parse_answer(answer)
-    offset, found = header.data_start, list[tuple[bytes, int]]()
-    while offset + _LIST_ENTRY.size <= min(header.data_size, len(answer)):
+    offset, end = header.data_start, min(header.data_size, len(answer))
+    found: list[tuple[bytes, int]] = []
+    if offset == end:
+        return ()
+    while offset + _LIST_ENTRY.size <= end:
         number, step = _LIST_ENTRY.unpack_from(answer, offset)
         name_at = offset + _LIST_ENTRY.size
-        if number:  # a list without devices is one entry with number 0
+        if number:  # older kernels give one entry with number 0 if there is no device
             found.append((answer[name_at : answer.find(b"\0", name_at)], number))
         if not step:
             return tuple(number for _, number in sorted(found))
