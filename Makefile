@@ -74,9 +74,9 @@ $(VENV)/.made: packaging/checkout/venv.sh
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.made pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m pip install --quiet --use-pep517 --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.made pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --use-pep517 --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/.run
