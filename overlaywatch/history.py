@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the headroom of one mount point was: a bounded window of looks.
+
+This file must not know which mount point it is, what is concluded from it, or what time it is.
+
+A sample is (monotonic seconds, headroom in bytes). Headroom and not use, because headroom is what
+the contract promises and what a forecast divides: whichever layer sets it.
+
+* Looks come every 10 s or every 10 ms, forecasts want the last two seconds and the last half hour.
+  So samples are kept the more sparsely the older they are: two that are kept stand no further apart
+  than a fraction of their age, and there are never more than MAX_SAMPLES.
+* Looks that change nothing cost one comparison: a level stretch is kept as its two ends.
+* Nothing is forecast across a change of what is measured. split() begins anew; push() does so itself
+  when the limit has another size, when another layer is the limit and the headroom jumped with it
+  (two layers that have equally much left may take turns), and when the clock went backwards.
+* Room that comes back by itself (files deleted, memory freed) does not split: windows that hold such
+  a jump are honest about it. But it is counted, for a forecast that would cry wolf at each tooth of
+  a saw: see believable_rate().
+* Holes (a suspended guest, a source that failed) stay holes: see widest_hole().
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from math import inf
+from typing import Final
+
+from overlaywatch.units import MIB
+
+MAX_SAMPLES: Final = 120
+MAX_SAVED: Final = 40
+MAX_SPAN: Final = 1800.0
+"""Seconds that are worth keeping: the widest window of forecast.py."""
+
+_SPARSE: Final = (32, 16, 8, 6, 4, 2, 1)
+"""Gaps may be this fraction of a sample's age; the first that leaves room enough is taken."""
+_AFTER_THINNING: Final = 80
+_OTHER_CLOCK: Final = 1.0
+_PEAK_HALF_LIFE: Final = 2.0
+"""Seconds in which the memory of a burst is halved: after ten of them it is forgotten."""
+_SHORTEST: Final = 0.010
+"""Two looks closer than this say nothing about a rate: the clock is not the writer's."""
+
+_TEETH: Final = 3
+_TEETH_KEPT: Final = 8
+_TOOTH_LENGTH: Final = 10.0
+_TOOTH_MEMORY: Final = 3600.0
+
+
+class History:
+    """The window of one mount point. Only push() and split() change it; times must be of one clock."""
+
+    __slots__ = ("_high", "_limit", "_low", "_peak", "_peak_at", "_rooms", "_size", "_teeth", "_times", "moved_bytes")
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+        self._rooms: list[int] = []
+        self._limit: str | None = None
+        self._size: int | None = None
+        self._high = self._low = 0
+        self._teeth: list[tuple[float, int]] = []
+        self._peak = self._peak_at = 0.0
+        self.moved_bytes = 0
+        """How much the last look found consumed; 0 if room came back."""
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def push(self, at: float, headroom: int, limit: str | None = None, size: int | None = None) -> None:
+        """One look: bytes left, the layer that limits and its size. Looks not newer than the last are ignored."""
+        times, rooms = self._times, self._rooms
+        self.moved_bytes = 0
+        if times:
+            if at <= times[-1]:
+                if at >= times[-1] - _OTHER_CLOCK:
+                    return
+                self.split()
+            elif self._is_something_else(headroom, limit, size):
+                self.split()
+        self._limit, self._size = limit, size if size is not None else self._size
+        if len(rooms) >= 2 and rooms[-1] == headroom == rooms[-2]:
+            times[-1] = at
+            return
+        self._note(at, headroom)
+        times.append(at)
+        rooms.append(headroom)
+        if len(times) > MAX_SAMPLES:
+            self._thin(at)
+
+    def still(self, at: float) -> None:
+        """A cheap look at what the headroom is made of found nothing new: as if the last look were repeated."""
+        if self._rooms:
+            self.push(at, self._rooms[-1], self._limit, self._size)
+
+    def split(self) -> None:
+        """Forget the past: what follows is not its continuation (a purge, a growth, another layer)."""
+        self._times.clear()
+        self._rooms.clear()
+        self._teeth.clear()
+        self._limit = self._size = None
+        self._peak = 0.0
+
+    @property
+    def headroom(self) -> int | None:
+        """Bytes left at the last look; None before the first."""
+        return self._rooms[-1] if self._rooms else None
+
+    @property
+    def started(self) -> float | None:
+        """When the first look that still counts was taken."""
+        return self._times[0] if self._times else None
+
+    @property
+    def latest(self) -> float | None:
+        """When the last look was taken."""
+        return self._times[-1] if self._times else None
+
+    @property
+    def level_since(self) -> float | None:
+        """Since when the headroom has been what it is; None before the first look."""
+        if not self._rooms:
+            return None
+        first = len(self._rooms) - 1
+        while first and self._rooms[first - 1] == self._rooms[-1]:
+            first -= 1
+        return self._times[first]
+
+    def room_at(self, time: float) -> float:
+        """Headroom at `time`: a straight line between two looks, level outside of them. ValueError without looks."""
+        times, rooms = self._times, self._rooms
+        if not times:
+            raise ValueError("no look has been taken")
+        after = bisect_left(times, time)
+        if after == len(times):
+            return rooms[-1]
+        if after == 0 or times[after] == time:
+            return rooms[after]
+        share = (time - times[after - 1]) / (times[after] - times[after - 1])
+        return rooms[after - 1] + share * (rooms[after] - rooms[after - 1])
+
+    def widest_hole(self, since: float) -> float:
+        """The longest time without a look, since `since`, across which the headroom changed.
+
+        What happened within a hole is not known, only its sum: no slope may be drawn through it.
+        """
+        times, rooms = self._times, self._rooms
+        first = max(bisect_left(times, since), 1)
+        return max(
+            (times[i] - times[i - 1] for i in range(first, len(times)) if rooms[i] != rooms[i - 1]),
+            default=0.0,
+        )
+
+    def believable_rate(self, now: float, span: float) -> float:
+        """Bytes/s that a fall seen in the last `span` seconds can have at most, after all the times it was made good.
+
+        Infinite, unless the room came back by itself three times in the last hour: that is a saw, not a
+        slope. A saw falls as fast as its lowest points do, if the window holds two of them. A window
+        that lies within a tooth says something new only an eighth below the lowest of them: else 0.
+        """
+        teeth = [tooth for tooth in self._teeth if tooth[0] > now - _TOOTH_MEMORY]
+        if len(teeth) < _TEETH:
+            return inf
+        within = [tooth for tooth in teeth if tooth[0] > now - span]
+        if len(within) >= 2:
+            (begin, first), (end, last) = within[0], within[-1]
+            return max(0.0, (first - last) / (end - begin))
+        return inf if self._rooms[-1] < min(low for _, low in teeth) * 7 / 8 else 0.0
+
+    def peak_rate(self, now: float) -> float:
+        """Bytes/s of the fastest fill between two looks, its memory halved every two seconds."""
+        return self._peak * 0.5 ** (max(0.0, now - self._peak_at) / _PEAK_HALF_LIFE) if self._peak else 0.0
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values of about 1 KiB, for the state that outlives the process; see from_json."""
+        kept = self._chosen(self._times, MAX_SAVED) if self._times else []
+        samples = [[round(self._times[i], 3), self._rooms[i]] for i in kept]
+        teeth = [[round(at, 3), low] for at, low in self._teeth]
+        return {"limit": self._limit, "size": self._size, "samples": samples, "teeth": teeth}
+
+    @classmethod
+    def from_json(cls, document: object, now: float) -> "History":
+        """What to_json gave; an empty history if it is anything else, or from another clock."""
+        history = cls()
+        if not isinstance(document, dict):
+            return history
+        samples, teeth = _pairs(document.get("samples"), now), _pairs(document.get("teeth"), now)
+        limit, size = document.get("limit"), document.get("size")
+        if samples is None or teeth is None or not _is_limit(limit, size):
+            return history
+        for at, room in samples[-MAX_SAMPLES:]:
+            history.push(at, room, limit, size)
+        history._teeth = teeth[-_TEETH_KEPT:]
+        history._peak, history.moved_bytes = 0.0, 0
+        return history
+
+    def _is_something_else(self, headroom: int, limit: str | None, size: int | None) -> bool:
+        if limit == self._limit:
+            return size is not None and self._size is not None and size != self._size
+        return abs(headroom - self._rooms[-1]) >= _step(self._rooms[-1])
+
+    def _note(self, at: float, headroom: int) -> None:
+        """What push() remembers of a change besides the sample itself."""
+        if not self._rooms:
+            self._high = self._low = headroom
+            return
+        drop = self._rooms[-1] - headroom
+        if drop > 0:
+            self.moved_bytes = drop
+            rate = drop / max(at - self._times[-1], _SHORTEST)
+            if rate > self.peak_rate(at):
+                self._peak, self._peak_at = rate, at
+        self._note_tooth(at, headroom)
+
+    def _note_tooth(self, at: float, headroom: int) -> None:
+        step = _step(self._high)
+        if headroom - self._low >= step:
+            if self._high - self._low >= step:
+                self._add_tooth(at)
+            self._high = self._low = headroom
+        elif headroom > self._high:
+            self._high = self._low = headroom
+        else:
+            self._low = min(self._low, headroom)
+
+    def _add_tooth(self, at: float) -> None:
+        """Recoveries within ten seconds are one: noise at a fast pace must not push the real ones out."""
+        if self._teeth and at - self._teeth[-1][0] < _TOOTH_LENGTH:
+            self._teeth[-1] = (self._teeth[-1][0], min(self._low, self._teeth[-1][1]))
+        else:
+            self._teeth = [*self._teeth[1 - _TEETH_KEPT :], (at, self._low)]
+
+    def _thin(self, now: float) -> None:
+        """Drop what is too old, then every sample without which no gap gets wider than its age allows."""
+        begin = max(0, bisect_left(self._times, now - MAX_SPAN) - 1)  # one older, so that the whole span is known
+        times, rooms = self._times[begin:], self._rooms[begin:]
+        kept = self._chosen(times, _AFTER_THINNING)
+        self._times = [times[i] for i in kept]
+        self._rooms = [rooms[i] for i in kept]
+
+    @staticmethod
+    def _chosen(times: Sequence[float], at_most: int) -> Sequence[int]:
+        """Indices of at most so many samples, the newest among them, the gaps in proportion to the age."""
+        kept: Sequence[int] = range(len(times))
+        for fraction in _SPARSE:
+            if len(kept) <= at_most:
+                break
+            kept = _sparse(times, times[-1], fraction)
+        return kept[-at_most:]
+
+
+def _step(headroom: int) -> int:
+    """What is more than noise: a flutter below 1/32 comes and goes, and cannot become a forecast."""
+    return max(MIB, headroom // 32)
+
+
+def _sparse(times: Sequence[float], now: float, fraction: int) -> list[int]:
+    """Indices to keep so that no gap is wider than the age of its newer end / fraction, if it was not before."""
+    kept = [0]
+    for i in range(1, len(times) - 1):
+        if times[i + 1] - times[kept[-1]] > (now - times[i + 1]) / fraction:
+            kept.append(i)
+    return [*kept, len(times) - 1]
+
+
+def _pairs(document: object, now: float) -> list[tuple[float, int]] | None:
+    """Rising (time, bytes) pairs, none later than now; None if it is anything else."""
+    latest = now + 0.001  # they are saved to the millisecond
+    if not isinstance(document, list):
+        return None
+    pairs: list[tuple[float, int]] = []
+    for pair in document:
+        if not isinstance(pair, list) or len(pair) != 2:
+            return None
+        at, room = pair
+        earliest = pairs[-1][0] if pairs else 0.0
+        if type(at) not in (int, float) or type(room) is not int or not earliest <= at <= latest or room < 0:
+            return None
+        pairs.append((float(at), room))
+    return pairs
+
+
+def _is_limit(limit: object, size: object) -> bool:
+    return (limit is None or isinstance(limit, str)) and (size is None or type(size) is int)
