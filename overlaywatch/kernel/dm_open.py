@@ -80,6 +80,6 @@ def _open_dmsetup() -> DmReader:
 
 def _kernel_has_device_mapper(root: KernelRoot) -> bool:
     try:
-        return has_device_mapper((root.proc / "devices").read_text("ascii", "replace"))
+        return has_device_mapper((root.proc / "devices").read_text("utf-8", "replace"))
     except OSError:
         return False

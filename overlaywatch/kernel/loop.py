@@ -69,7 +69,7 @@ def parse_loop(
     Raises KernelTextError for text that is not a number where one belongs.
     """
     raw = attributes["loop/backing_file"].removesuffix(b"\n").decode("utf-8", "surrogateescape")
-    major, _, minor = attributes["dev"].decode("ascii", "replace").strip().partition(":")
+    major, _, minor = attributes["dev"].decode("utf-8", "replace").strip().partition(":")
     number = {key: parse_count(f"{name}/{key}", attributes[key]) for key in _ATTRIBUTES if key != "dev"}
     return LoopDevice(
         major=parse_count(f"{name}/dev", major.encode()),

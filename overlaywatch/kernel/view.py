@@ -109,7 +109,7 @@ class KernelReader:
 
     def read_meminfo(self) -> MemInfo:
         """/proc/meminfo."""
-        return parse_meminfo(self._meminfo.read().decode("ascii", "replace"))
+        return parse_meminfo(self._meminfo.read().decode("utf-8", "replace"))
 
     def read_swap_free(self) -> int:
         """Free swap that is not RAM itself."""
