@@ -296,6 +296,17 @@ def test_stage_without_condition_is_an_error() -> None:
     assert lines == [f"x.toml: policy.p.stage.s: the stage has no condition; add one of {conditions}"]
 
 
+def test_what_is_missing_is_told_of_the_file_of_its_policy() -> None:
+    """Of two files with policies each answers for its own."""
+    files = [Fragment(f"{name}.toml", tomllib.loads(f'[[policy]]\nname = "{name}"')) for name in ("a", "b")]
+    with pytest.raises(ConfigErrors) as caught:
+        check(merge(files))
+    assert [(error.file, error.key) for error in caught.value.errors] == [
+        ("a.toml", "policy.a"),
+        ("b.toml", "policy.b"),
+    ]
+
+
 def test_stage_with_a_wrong_condition_is_told_only_that() -> None:
     """A condition that is there, but wrong, is not also missing."""
     assert len(errors_of(stage('name = "s"\nused_above = "x"\nactions = ["page"]'))) == 1

@@ -48,7 +48,7 @@ def test_good_values_are_read_in_base_units() -> None:
         folder = "/var//tmp/"
         colour = "dark-red"
         words = ["a", "b"]
-        folders = ["/", "/srv/"]
+        folders = ["/", "/srv/", "//run"]
         colours = ["red"]
         labels = { severity = "critical" }
         """
@@ -63,7 +63,7 @@ def test_good_values_are_read_in_base_units() -> None:
     assert t.path_string("folder") == "/var/tmp"
     assert t.choice("colour", Colour) is Colour.DARK_RED
     assert t.strings("words") == ("a", "b")
-    assert t.path_strings("folders") == ("/", "/srv")
+    assert t.path_strings("folders") == ("/", "/srv", "/run")
     assert t.choices("colours", Colour) == (Colour.RED,)
     assert t.string_table("labels") == {"severity": "critical"}
     t.finish()
@@ -94,7 +94,7 @@ GETTERS: dict[str, tuple[Callable[[Table], object], list[str]]] = {
     "string": (lambda t: t.string("key", pattern=re.compile("[a-z]+")), ['""', "5", '"A"', '"a\\n"', '"a\\u0000"']),
     "path": (lambda t: t.path_string("key"), ['"var"', '""', '"/a/../b"', '"/a\\nb"', '"/a\\u0000"', "1", "[]"]),
     "choice": (lambda t: t.choice("key", Colour), ['"Red"', '"blue"', '""', "5", '["red"]']),
-    "strings": (lambda t: t.strings("key", at_least=1), ['"a"', "[]", "[1]", '["a", ""]', '[["a"]]']),
+    "strings": (lambda t: t.strings("key", at_least=1), ['"a"', "[]", "[1]", '["a", ""]', '[["a"]]', '["a\\u0000"]']),
     "paths": (lambda t: t.path_strings("key"), ['"/a"', '["a"]', '["/a", 5]']),
     "choices": (lambda t: t.choices("key", Colour), ['"red"', '["blue"]', "[1]"]),
     "string_table": (lambda t: t.string_table("key"), ['"a"', '["a"]', "{ a = 1 }", '{ a = "" }', "{ a = { b = 1 } }"]),
