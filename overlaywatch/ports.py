@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
-from overlaywatch.model import Decision, Layer, Link, Mount, Outcome, Reading, Ref
+from overlaywatch.model import Decision, Layer, LayerKind, Link, Mount, Outcome, Reading, Ref
 
 View_contra = TypeVar("View_contra", contravariant=True)
 
@@ -43,6 +43,24 @@ class Source(Protocol[View_contra]):
 
     def survey(self, view: View_contra, now: float) -> Found:
         """Layers and readings of one kind, from one consistent view of the kernel."""
+        ...
+
+
+@runtime_checkable
+class Peeker(Protocol[View_contra]):
+    """A source that can also look at one layer alone, by one system call, between two ticks.
+
+    `kinds` are the layers it can do that for. peek() gives a new reading of `layer`, or None if it
+    cannot be had so cheaply; `before` is what the last tick read. Raises what survey() raises.
+    """
+
+    @property
+    def kinds(self) -> frozenset[LayerKind]:
+        """The kinds of layers that it reads."""
+        ...
+
+    def peek(self, view: View_contra, layer: Layer, before: Reading) -> Reading | None:
+        """One layer, now."""
         ...
 
 

@@ -50,8 +50,17 @@ class DmReader(Protocol):
         """How it reads: `ioctl` or `dmsetup`."""
         ...
 
+    @property
+    def can_peek(self) -> bool:
+        """Whether peek() is cheap: one system call, not a process."""
+        ...
+
     def devices(self) -> tuple[DmDevice, ...]:
         """All devices by name. One that vanishes while it is read is absent. The same objects if nothing changed."""
+        ...
+
+    def peek(self, major: int, minor: int) -> str | None:
+        """The status of one device's first target, now, by one system call; None if it is gone or has no table."""
         ...
 
     def invalidate_tables(self) -> None:

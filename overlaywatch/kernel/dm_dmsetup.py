@@ -85,6 +85,15 @@ class DmsetupReader:
             self._devices = devices
         return self._devices
 
+    @property
+    def can_peek(self) -> bool:
+        """See DmReader."""
+        return False
+
+    def peek(self, major: int, minor: int) -> str | None:
+        """See DmReader: never asked, because it would not be cheap."""
+        raise OSError(errno.EOPNOTSUPP, f"{major}:{minor} cannot be peeked at", self.name)
+
     def invalidate_tables(self) -> None:
         """See DmReader."""
 

@@ -85,6 +85,17 @@ class IoctlReader:
             self._devices = devices
         return self._devices
 
+    @property
+    def can_peek(self) -> bool:
+        """See DmReader."""
+        return True
+
+    def peek(self, major: int, minor: int) -> str | None:
+        """See DmReader."""
+        answer = self._status(os.makedev(major, minor))
+        targets = dm_wire.parse_targets(answer, dm_wire.parse_answer(answer)) if answer else ()
+        return targets[0].params if targets else None
+
     def invalidate_tables(self) -> None:
         """See DmReader."""
         for seen in self._seen.values():

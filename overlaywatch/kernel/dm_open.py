@@ -33,6 +33,15 @@ class DeniedReader:
         """Raises OSError."""
         raise OSError(self._error.errno, self._error.strerror, self._error.filename)
 
+    @property
+    def can_peek(self) -> bool:
+        """See DmReader."""
+        return False
+
+    def peek(self, major: int, minor: int) -> str | None:
+        """See DmReader: never asked, because it would not be cheap."""
+        raise OSError(errno.EOPNOTSUPP, f"{major}:{minor} cannot be peeked at", self.name)
+
     def invalidate_tables(self) -> None:
         """See DmReader."""
 

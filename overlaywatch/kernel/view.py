@@ -169,6 +169,11 @@ class KernelView:
         """Device-mapper devices by number; empty where the kernel has none."""
         return self._once("dm", self._reader.read_dm)
 
+    def dm_status(self, major: int, minor: int) -> str | None:
+        """The status of one device's first target by one system call; None if it is gone, or it would cost more."""
+        dm = self._reader.dm
+        return dm.peek(major, minor) if dm is not None and dm.can_peek else None
+
     @property
     def meminfo(self) -> MemInfo:
         """Memory, in bytes."""

@@ -21,6 +21,7 @@ from overlaywatch.sources.shared import (
     by_super_block,
     found,
     paths,
+    peek_by_statvfs,
     statvfs_reading,
     unreadable,
 )
@@ -37,6 +38,7 @@ class FilesystemSource:
     """`filesystem:/`: blocks, inodes, dirty data not yet written, and errors that the kernel counted."""
 
     name = "filesystem"
+    kinds = frozenset({LayerKind.FILESYSTEM})
 
     def __init__(self) -> None:
         self._table: object = None
@@ -52,6 +54,10 @@ class FilesystemSource:
             self._layers = [(_layer(device, mounts), device) for device, mounts in groups.items()]
         seen = found(self._look(view))
         return replace(seen, stacked=[block_ref(*device) for _, device in self._layers if lies_on_others(view, device)])
+
+    def peek(self, view: KernelView, layer: Layer, before: Reading) -> Reading | None:
+        """statvfs alone."""
+        return peek_by_statvfs(view, layer, before)
 
     def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
         for layer, device in self._layers:

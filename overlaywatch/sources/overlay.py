@@ -22,6 +22,7 @@ from overlaywatch.sources.shared import (
     by_super_block,
     found,
     paths,
+    peek_by_statvfs,
     statvfs_reading,
     unreadable,
 )
@@ -33,6 +34,7 @@ class OverlaySource:
     """`overlay:/`, one per writable overlay."""
 
     name = "overlay"
+    kinds = frozenset({LayerKind.OVERLAY})
 
     def __init__(self) -> None:
         self._table: object = None
@@ -49,6 +51,10 @@ class OverlaySource:
                 _layer(view, device, mounts) for device, mounts in groups.items() if upperdir(mounts[0].super_options)
             ]
         return found(self._look(view))
+
+    def peek(self, view: KernelView, layer: Layer, before: Reading) -> Reading | None:
+        """statvfs alone."""
+        return peek_by_statvfs(view, layer, before)
 
     def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
         for layer in self._layers:

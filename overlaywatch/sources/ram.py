@@ -15,6 +15,7 @@ class RamSource:
     """The one layer `ram`."""
 
     name = "ram"
+    kinds = frozenset({LayerKind.RAM})
 
     def __init__(self) -> None:
         self._memo = Memo()
@@ -26,6 +27,11 @@ class RamSource:
         raw = (memory.total, memory.available, swap)
         reading = self._memo.reading(RAM_LAYER, raw, lambda: _reading(*raw))
         return Found(layers=[LAYER], readings=[reading])
+
+    def peek(self, view: KernelView, layer: Layer, before: Reading) -> Reading | None:
+        """/proc/meminfo is one read."""
+        del layer, before
+        return _reading(view.meminfo.total, view.meminfo.available, view.swap_free_bytes)
 
 
 LAYER = Layer(

@@ -96,6 +96,13 @@ def statvfs_reading(
     )
 
 
+def peek_by_statvfs(view: KernelView, layer: Layer, before: Reading) -> Reading | None:
+    """A reading by one statvfs; None for what no path leads to."""
+    if not layer.mount_points or before.size_bytes is None:
+        return None
+    return statvfs_reading(layer.id, view.statvfs(layer.mount_points[0]), before.pending_bytes, before.state)
+
+
 def unreadable(layer: LayerId, reason: str) -> Reading:
     """A layer that is there but cannot be looked at, and why."""
     return Reading(layer=layer, state=LayerState.UNREADABLE, reason=reason)

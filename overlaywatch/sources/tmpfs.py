@@ -22,6 +22,7 @@ from overlaywatch.sources.shared import (
     found,
     hidden_super_blocks,
     paths,
+    peek_by_statvfs,
     statvfs_reading,
     unreadable,
 )
@@ -33,6 +34,7 @@ class TmpfsSource:
     """`tmpfs:/run`, and `tmpfs:0:31` for a hidden one."""
 
     name = "tmpfs"
+    kinds = frozenset({LayerKind.TMPFS})
 
     def __init__(self) -> None:
         self._table: object = None
@@ -47,6 +49,10 @@ class TmpfsSource:
             groups = by_super_block(view, frozenset({"tmpfs"}))
             self._layers = [_layer(device, paths(mounts), best_known(mounts)) for device, mounts in groups.items()]
         return found(self._look(view))
+
+    def peek(self, view: KernelView, layer: Layer, before: Reading) -> Reading | None:
+        """statvfs alone."""
+        return peek_by_statvfs(view, layer, before)
 
     def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
         for layer in self._layers:
