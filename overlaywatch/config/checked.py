@@ -2,13 +2,14 @@
 """The merged text becomes Settings, or all the reasons why it cannot.
 
 This file must not know files, or what the types of actions want: `check_action`, if it is given,
-reads an ActionTable and raises ConfigErrors, and its errors are told together with all others.
+reads an ActionTable, returns its warnings or raises ConfigErrors, and both are told together with all
+others (`table.warnings` after `table.finish()`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from overlaywatch.config.errors import ConfigError, ConfigErrors
+from overlaywatch.config.errors import ConfigErrors
 from overlaywatch.config.merge import Merged
 from overlaywatch.config.policies import NAME, NAME_EXPECTED, read_policies
 from overlaywatch.config.settings import (
@@ -21,7 +22,7 @@ from overlaywatch.config.settings import (
 )
 from overlaywatch.config.table import Findings, Table
 
-CheckAction = Callable[[ActionTable], object]
+CheckAction = Callable[[ActionTable], Sequence[str]]
 
 RESERVED: Final = ("guard", "fleetlock")
 
@@ -41,7 +42,8 @@ def check(merged: Merged, check_action: CheckAction | None = None) -> tuple[Sett
     for key in RESERVED:
         root.reserve(key, "reserved for a later version", "remove it")
     root.close()
-    findings.errors += [error for action in actions for error in _errors_of(action, check_action)]
+    if check_action is not None:
+        _check_actions(actions, check_action, findings)
     if findings.errors:
         raise ConfigErrors(findings.errors)
     return Settings(daemon, watch, actions, policies, dict(merged.origins), merged.fingerprint), root.warnings
@@ -84,10 +86,9 @@ def _read_action(section: Table, name: str) -> ActionTable | None:
     return ActionTable(name, kind, values, table.origins_within()) if kind else None
 
 
-def _errors_of(action: ActionTable, check_action: CheckAction | None) -> tuple[ConfigError, ...]:
-    if check_action is not None:
+def _check_actions(actions: Sequence[ActionTable], check_action: CheckAction, findings: Findings) -> None:
+    for action in actions:
         try:
-            check_action(action)
+            findings.warnings += check_action(action)
         except ConfigErrors as error:
-            return error.errors
-    return ()
+            findings.errors += error.errors

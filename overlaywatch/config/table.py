@@ -170,7 +170,7 @@ class Table:
         pattern: re.Pattern[str] | None = None,
         expected: str = "expected a text",
     ) -> tuple[str, ...] | D:
-        """A list of texts, each of them as string() takes it."""
+        """A list of texts, each of them as string() takes it; `expected` describes one of them: "expected a URL"."""
         item = values.string_reader(pattern, expected)
         return self._read(key, values.list_reader(item, at_least), default)
 

@@ -350,18 +350,29 @@ def test_two_policies_of_one_name_in_one_file_are_an_error() -> None:
     assert [line.split(": ")[1] for line in lines] == ["policy.a", "deamon"]
 
 
+def paths_of(action: ActionTable) -> tuple[str, ...]:
+    """A type of action that wants `paths`, and finds many of them unwise."""
+    table = Table.of(action)
+    paths = table.strings("paths", at_least=1)
+    if len(paths) > 1:
+        table.warn("paths", "are many")
+    table.finish()
+    return table.warnings
+
+
 def test_errors_of_actions_are_told_with_all_others() -> None:
     """The types of actions read their own keys, and their errors come in the same run."""
-
-    def check_action(action: ActionTable) -> None:
-        table = Table.of(action)
-        table.strings("paths")
-        table.finish()
-
     text = f"{ACTIONS}[daemon]\ninterval = 5"
     with pytest.raises(ConfigErrors) as caught:
-        check(merge([Fragment("x.toml", tomllib.loads(text))]), check_action)
+        check(merge([Fragment("x.toml", tomllib.loads(text))]), paths_of)
     assert [error.key for error in caught.value.errors] == ["daemon.interval", "action.page.paths"]
+
+
+def test_warnings_of_actions_are_told_with_all_others() -> None:
+    """What a type finds unwise arrives with the warnings about the rest."""
+    values = tomllib.loads('[daemon]\ninterval = "2m"\n[action.a]\ntype = "purge"\npaths = ["/x", "/y"]')
+    warnings = check(merge([Fragment("x.toml", values)]), paths_of)[1]
+    assert [line.split(": ")[1] for line in warnings] == ["daemon.interval", "action.a.paths"]
 
 
 @pytest.mark.parametrize(
