@@ -5,11 +5,14 @@ A verb is `options(parser)`, which says what it takes, and `run(args, world)`, w
 the exit status. What is shown is made by pure functions in the files `*_view.py`.
 """
 
+import sys
 from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program `overlaywatch`: the exit status."""
+    # Compiled modules are written beside their sources: to the very overlay whose room is guarded.
+    sys.dont_write_bytecode = True
     from overlaywatch.cli.dispatch import dispatch
     from overlaywatch.cli.world import real_world
 

@@ -39,7 +39,7 @@ def render_chain(verdict: Verdict, survey: Survey, now: float, screen: Screen) -
     yield _mount_line(verdict, screen)
     for node in nodes:
         yield from _node_lines(node, name, screen)
-        yield from _below(node, node.alarm, Style.BAD, screen)
+        yield from _below(node, node.alarm, Style.ALARM, screen)
         yield from _below(node, node.words, Style.FAINT, screen)
 
 

@@ -66,16 +66,15 @@ def write_pause(folder: Path, pause: Pause) -> Pause:
 
 
 def _write_all(fd: int, body: bytes) -> bool:
-    """Whether all was written; else the file is empty."""
+    """Whether all was written; else there was no room, and the file is empty. Raises OSError for anything else."""
     try:
-        whole = os.write(fd, body) == len(body)
+        if os.write(fd, body) == len(body):
+            return True
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        whole = False
-    if not whole:
-        os.ftruncate(fd, 0)
-    return whole
+    os.ftruncate(fd, 0)
+    return False
 
 
 def remove_pause(folder: Path) -> bool:

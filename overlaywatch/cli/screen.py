@@ -15,7 +15,8 @@ from typing import Final, TextIO
 NARROW: Final = 80
 UNBOUNDED: Final = 1000
 """Columns in a pipe: one line for each thing and nothing shortened, so that grep finds it whole."""
-LEAST: Final = 40
+LEAST: Final = 60
+"""Narrower terminals break lines themselves: a bar without a name beside it says nothing."""
 PROSE: Final = 96
 """Lines of running text grow no longer than this: longer ones are hard to read."""
 
@@ -31,6 +32,7 @@ class Style(Enum):
     GOOD = "32"
     WARN = "33"
     BAD = "1;31"
+    ALARM = "31"
 
 
 @dataclass(frozen=True, slots=True)

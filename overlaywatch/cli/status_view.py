@@ -63,11 +63,13 @@ def _pause(pause: str, screen: Screen) -> Iterator[str]:
 
 
 def _tables(tick: Tick, width: int) -> tuple[Table, Table]:
-    """One line for each mount if that fits, else limit and failure go into a line of their own."""
+    """One line for each mount if that fits, else limit and failure go into a line of their own; sizes go first."""
     layers = Table(LAYER_HEADINGS, tuple(_layer_rows(tick)))
     mounts = Table(MOUNT_HEADINGS, tuple(_mount_row(verdict, tick) for verdict in tick.verdicts))
-    if not fits(mounts, layers, width):
+    if not fits(mounts, width, beside=layers):
         mounts = replace(mounts, rows=tuple(_folded(row) for row in mounts.rows))
+    if not fits(layers, width):
+        layers = replace(layers, rows=tuple(replace(row, cells=()) for row in layers.rows))
     return mounts, layers
 
 
@@ -85,7 +87,7 @@ def _mount_row(verdict: Verdict, tick: Tick) -> Row:
 
 def _folded(row: Row) -> Row:
     full_in, fills_at, limit, failure = row.cells
-    style = STYLES[row.level] if row.level is Level.BAD else Style.FAINT
+    style = Style.ALARM if row.level is Level.BAD else Style.FAINT
     parts = ["the limit cannot be seen"] if limit == UNKNOWN_LIMIT else [f"limit {limit}", failure]
     parts += [f"fills at {fills_at}"] if fills_at else []
     return replace(row, cells=(full_in,), notes=(Note(tuple(parts), style), *row.notes))
@@ -185,7 +187,7 @@ def _used_of_size(reading: Reading | None) -> str:
 
 def _layer_notes(reading: Reading | None, promise: float, level: Level, now: float) -> Iterator[Note]:
     if said := state_in_words(reading, now):
-        yield Note(tuple(map(printable, said)), STYLES[level])
+        yield Note(tuple(map(printable, said)), Style.ALARM if level is Level.BAD else STYLES[level])
     if reading is None or reading.state is not LayerState.OK:
         return
     if promise > 1 and reading.headroom_bytes:

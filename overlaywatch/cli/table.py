@@ -21,6 +21,8 @@ RATIO: Final = len("100.0%")
 LEAST_BAR: Final = 8
 MOST_BAR: Final = 24
 LEAST_NAME: Final = 14
+MUST_NAME: Final = 24
+"""Cells are left out rather than names made shorter than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,11 @@ def _name(table: Table, width: int) -> int:
     return max(LEAST_NAME, min(table.name, width * 2 // 5))
 
 
-def fits(table: Table, beside: Table, width: int) -> bool:
-    """Whether the cells of a table fit beside names of both tables and the smallest bar."""
-    headroom = max((len(row.headroom) for row in table.rows), default=0)
-    name = max(_name(table, width), _name(beside, width))
-    return _breadth(table, name, max(headroom, len("HEADROOM"))) + LEAST_BAR <= width
+def fits(table: Table, width: int, *, beside: Table | None = None) -> bool:
+    """Whether the cells of a table fit beside the smallest bar, and beside the names of both tables or the shortest."""
+    headroom = max([len("HEADROOM"), *(len(row.headroom) for row in table.rows)])
+    name = max(_name(table, width), _name(beside, width)) if beside else MUST_NAME
+    return _breadth(table, name, headroom) + LEAST_BAR <= width
 
 
 def _breadth(table: Table, name: int, headroom: int) -> int:
