@@ -15,7 +15,7 @@ PAUSE_FILE: Final = "pause"
 def is_paused(folder: Path, now: float) -> bool:
     """Whether the daemon is paused at the monotonic time `now`."""
     try:
-        text = (folder / PAUSE_FILE).read_text(encoding="utf-8")
+        text = (folder / PAUSE_FILE).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return False
     except OSError:
