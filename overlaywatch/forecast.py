@@ -37,6 +37,7 @@ HORIZONS: Final = ((2.0, 8.0), (10.0, 60.0), (60.0, 600.0), (300.0, 3600.0), (MA
 GAUGE_SPAN: Final = 60.0
 """Seconds over which the fill rate is averaged where nothing is forecast, and what it takes to warm up."""
 
+CALM: Final = Forecast(0.0, None)
 MAX_SAVED_MOUNTS: Final = 16
 
 _CELLS: Final = 16
@@ -54,31 +55,30 @@ def forecast(history: History, now: float) -> Forecast:
     headroom = history.headroom
     if headroom is None:
         return NO_FORECAST
-    average = _average(history, now)
     if headroom == 0:
-        return Forecast(average, 0.0)
-    if average == 0.0 and _is_level(history, now):
-        return Forecast(0.0, None)
-    rate = max((_sustained(history, now, span, headroom / reach) for span, reach in HORIZONS), default=0.0)
-    return Forecast(rate, headroom / rate) if rate else Forecast(average, None)
+        return Forecast(_average(history, now), 0.0)
+    if _is_level(history, now):
+        return CALM if history.is_warm(now, GAUGE_SPAN) else NO_FORECAST
+    rate = max(_sustained(history, now, span, headroom / reach) for span, reach in HORIZONS)
+    return Forecast(rate, headroom / rate) if rate else Forecast(_average(history, now), None)
 
 
 def _average(history: History, now: float) -> float | None:
-    if history.started is None or history.started > now - GAUGE_SPAN:
+    if not history.is_warm(now, GAUGE_SPAN):
         return None
     return max(0.0, (history.room_at(now - GAUGE_SPAN) - history.room_at(now)) / GAUGE_SPAN)
 
 
 def _is_level(history: History, now: float) -> bool:
-    """The common case, cheap: a calm host."""
+    """The common case, and cheap: nothing moved in any window."""
     since = history.level_since
-    return since is not None and since <= now - MAX_SPAN
+    return since is not None and (since <= now - MAX_SPAN or since == history.started)
 
 
 def _sustained(history: History, now: float, span: float, needed: float) -> float:
     """Bytes/s of the fill that went on all through the last `span` seconds, at least `needed`; else 0."""
     begin = now - span
-    if history.started is None or history.started > begin:
+    if not history.is_warm(now, span):
         return 0.0
     average = (history.room_at(begin) - history.room_at(now)) / span
     average = min(average, history.believable_rate(now, span))
@@ -109,13 +109,14 @@ class Forecaster:
         """Take in one look and forecast each mount point. Unknown headroom leaves a hole, and no forecast."""
         forecasts: dict[str, Forecast] = {}
         for verdict in verdicts:
-            if verdict.headroom_bytes is None:
-                forecasts[verdict.mount.mount_point] = NO_FORECAST
+            mount_point, headroom = verdict.mount.mount_point, verdict.headroom_bytes
+            if headroom is None:
+                forecasts[mount_point] = NO_FORECAST
                 continue
-            history = self.history(verdict.mount.mount_point)
+            history = self.history(mount_point)
             limit = readings.get(verdict.limit) if verdict.limit else None
-            history.push(now, verdict.headroom_bytes, verdict.limit, limit.size_bytes if limit else None)
-            forecasts[verdict.mount.mount_point] = forecast(history, now)
+            history.push(now, headroom, verdict.limit, limit.size_bytes if limit else None)
+            forecasts[mount_point] = forecast(history, now)
         self._forget(now, forecasts)
         return forecasts
 

@@ -124,6 +124,10 @@ class History:
             first -= 1
         return self._times[first]
 
+    def is_warm(self, now: float, span: float) -> bool:
+        """Whether looks were taken at least since `span` seconds before `now`."""
+        return bool(self._times) and self._times[0] <= now - span
+
     def room_at(self, time: float) -> float:
         """Headroom at `time`: a straight line between two looks, level outside of them. ValueError without looks."""
         times, rooms = self._times, self._rooms
