@@ -72,7 +72,10 @@ class DmReader(Protocol):
         ...
 
     def arm_poll(self) -> None:
-        """Make fileno() wait for the next event. To be called after it polled readable, before devices()."""
+        """Make fileno() wait for the next event, and forget the cached tables: this one may have swapped any of them.
+
+        To be called when it polls readable (it stays so until then), and before devices(), or an event gets lost.
+        """
         ...
 
     def close(self) -> None:

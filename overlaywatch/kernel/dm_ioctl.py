@@ -14,7 +14,6 @@ This file must not know what the targets mean. What it takes care of:
 import errno
 import fcntl
 import os
-import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,45 +25,46 @@ from overlaywatch.kernel.devmapper import DmDevice, DmTarget
 from overlaywatch.kernel.dm_wire import Answer
 from overlaywatch.kernel.kept_file import REFRESH_SECONDS
 
-_FIRST: Final = 512
-"""Bytes to begin with: the answer of a snapshot or a thin pool takes 400 to 480."""
+_FIRST: Final = 472
+"""Bytes to begin with: the status of a snapshot or thin pool takes 370 to 460, and CPython has blocks of this size."""
 
 _UNLOCKED: Final = 1024
-"""Bytes up to which CPython's fcntl.ioctl() lets other threads run."""
+"""Bytes up to which CPython's fcntl.ioctl() lets other threads run, and takes an immutable request."""
 
 _LARGEST: Final = 64 * 1024 * 1024
+_STATUS: Final = dm_wire.request_number(dm_wire.CMD_TABLE_STATUS)
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What is remembered of a device between looks."""
+    """What is remembered of a device between looks. `request` is empty if its answers take a large buffer."""
 
+    request: bytes
     answer: bytes
     device: DmDevice
     believe_table_until: float
 
 
 class IoctlReader:
-    """Reads devices through one open control device. Raises OSError in the constructor if it may not."""
+    """Reads devices through one open control device. Raises OSError in the constructor if it may not.
+
+    With a thousand devices everything here but _look() is done once or not at all in a look.
+    """
 
     def __init__(self, control: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._control = str(control)
         self._fd = os.open(control, os.O_RDWR | os.O_CLOEXEC)
         self._seen: dict[int, _Seen] = {}
-        self._sizes: dict[int, int] = {}
         self._list_size = _FIRST
         self._list_answer = b""
         self._numbers: tuple[int, ...] = ()
         self._devices: tuple[DmDevice, ...] = ()
         try:
-            self.version = dm_wire.parse_answer(self._ask(dm_wire.CMD_VERSION, 0, _FIRST)).version
+            self.version = dm_wire.parse_answer(self._ask(dm_wire.CMD_VERSION, _FIRST)).version
         except OSError:
             self.close()
             raise
-        self._poll = select.poll() if self.version >= dm_wire.ARM_POLL_SINCE else None
-        if self._poll is not None:
-            self._poll.register(self._fd, select.POLLIN)
 
     @property
     def name(self) -> str:
@@ -72,12 +72,9 @@ class IoctlReader:
         return "ioctl"
 
     def devices(self) -> tuple[DmDevice, ...]:
-        """See DmReader. Arms the poll first if there was an event, so that none is lost between it and the look."""
-        if self._poll is not None and self._poll.poll(0):
-            self.arm_poll()
+        """See DmReader."""
         now = self._clock()
-        numbers = self._list()
-        looks = (self._look(number, now) for number in numbers)
+        looks = [self._look(number, now) for number in self._list()]
         devices = tuple(device for device in looks if device is not None)
         if len(self._seen) > len(devices):
             self._forget_all_but(devices)
@@ -92,8 +89,13 @@ class IoctlReader:
 
     def peek(self, major: int, minor: int) -> str | None:
         """See DmReader."""
-        answer = self._status(os.makedev(major, minor))
-        targets = dm_wire.parse_targets(answer, dm_wire.parse_answer(answer)) if answer else ()
+        try:
+            answer, _ = self._ask_whole(dm_wire.CMD_TABLE_STATUS, _FIRST, dm_wire.NO_FLUSH, os.makedev(major, minor))
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return None
+            raise self._named(error) from None
+        targets = dm_wire.parse_targets(answer, dm_wire.parse_answer(answer))
         return targets[0].params if targets else None
 
     def invalidate_tables(self) -> None:
@@ -103,12 +105,12 @@ class IoctlReader:
 
     def fileno(self) -> int | None:
         """See DmReader; None before Linux 4.13, whose control device cannot be waited for."""
-        return None if self._poll is None else self._fd
+        return self._fd if self.version >= dm_wire.ARM_POLL_SINCE else None
 
     def arm_poll(self) -> None:
         """See DmReader. What the event was is not told: every table is read again."""
-        if self._poll is not None:
-            self._ask(dm_wire.CMD_ARM_POLL, 0, _FIRST)
+        if self.version >= dm_wire.ARM_POLL_SINCE:
+            self._ask(dm_wire.CMD_ARM_POLL, _FIRST)
         self.invalidate_tables()
 
     def close(self) -> None:
@@ -118,7 +120,7 @@ class IoctlReader:
             self._fd = -1
 
     def _list(self) -> tuple[int, ...]:
-        answer, self._list_size = self._ask_grown(dm_wire.CMD_LIST_DEVICES, 0, 0, self._list_size)
+        answer, self._list_size = self._ask_whole(dm_wire.CMD_LIST_DEVICES, self._list_size)
         if answer != self._list_answer:
             self._numbers = dm_wire.parse_device_list(answer)
             self._list_answer = answer
@@ -126,55 +128,52 @@ class IoctlReader:
 
     def _look(self, number: int, now: float) -> DmDevice | None:
         """One device, from memory if its answer is the same as last time; None if it is gone."""
-        answer = self._status(number)
-        if answer is None:
-            return None
         seen = self._seen.get(number)
-        if seen is not None and answer == seen.answer and now < seen.believe_table_until:
-            return seen.device
-        return self._study(number, answer, seen, now)
-
-    def _study(self, number: int, answer: bytes, seen: _Seen | None, now: float) -> DmDevice | None:
-        """A new or changed device: its record, with its table from memory if that is still the same."""
-        header = dm_wire.parse_answer(answer)
-        status = dm_wire.parse_targets(answer, header)
-        if seen is not None and now < seen.believe_table_until and _table_stays(seen.device, header, status):
-            seen.device = _record(header, seen.device.table, status)
-            seen.answer = answer
-            return seen.device
-        table_answer = self._status(number, dm_wire.STATUS_TABLE)
-        if table_answer is None:
-            return None
-        table = dm_wire.parse_targets(table_answer, dm_wire.parse_answer(table_answer))
-        # If a table was swapped between the two answers, the next look sees that they do not fit, and asks again.
-        until = now + _patience(number)
-        self._seen[number] = _Seen(answer, _record(header, table, status), until)
-        return self._seen[number].device
-
-    def _status(self, number: int, flags: int = 0) -> bytes | None:
-        """The answer of one device: of its status, or with STATUS_TABLE of its table. None if it is gone."""
-        size = self._sizes.get(number, _FIRST)
         try:
-            answer, needed = self._ask_grown(dm_wire.CMD_TABLE_STATUS, flags | dm_wire.NO_FLUSH, number, size)
+            if seen is None or not seen.request:
+                return self._study(number, b"", seen, now)
+            answer = fcntl.ioctl(self._fd, _STATUS, seen.request)
+            if answer == seen.answer and now < seen.believe_table_until:
+                return seen.device
+            return self._study(number, answer, seen, now)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return None
-            raise
-        if needed != size:
-            self._sizes[number] = needed
-        return answer
+            raise self._named(error) from None
 
-    def _ask_grown(self, command: int, flags: int, number: int, size: int) -> tuple[bytes, int]:
-        """The answer, and the size of the buffer it took."""
-        while True:
-            answer = self._ask(command, flags, size, number)
-            if not dm_wire.is_buffer_full(answer):
-                return answer, size
+    def _study(self, number: int, answer: bytes, seen: _Seen | None, now: float) -> DmDevice:
+        """A new or changed device: its record, with its table from memory if that is still the same."""
+        request = seen.request if seen is not None else b""
+        if not answer or dm_wire.is_buffer_full(answer):
+            answer, size = self._ask_whole(dm_wire.CMD_TABLE_STATUS, _FIRST, dm_wire.NO_FLUSH, number)
+            request = dm_wire.encode_request(size, dm_wire.NO_FLUSH, number) if size <= _UNLOCKED else b""
+        header = dm_wire.parse_answer(answer)
+        status = dm_wire.parse_targets(answer, header)
+        if seen is not None and now < seen.believe_table_until and _table_stays(seen.device, header, status):
+            table, until = seen.device.table, seen.believe_table_until
+        else:
+            # If a table was swapped between the two answers, the next look sees that they do not fit, and asks again.
+            table, until = self._table(number), now + _patience(number)
+        device = _record(header, table, status)
+        if seen is not None and device == seen.device:
+            device = seen.device
+        self._seen[number] = _Seen(request, answer, device, until)
+        return device
+
+    def _table(self, number: int) -> tuple[DmTarget, ...]:
+        flags = dm_wire.STATUS_TABLE | dm_wire.NO_FLUSH
+        answer, _ = self._ask_whole(dm_wire.CMD_TABLE_STATUS, _FIRST, flags, number)
+        return dm_wire.parse_targets(answer, dm_wire.parse_answer(answer))
+
+    def _ask_whole(self, command: int, size: int, flags: int = 0, number: int = 0) -> tuple[bytes, int]:
+        """The answer, in a buffer that is made larger until it fits, and the size that it took."""
+        while dm_wire.is_buffer_full(answer := self._ask(command, size, flags, number)):
             if size >= _LARGEST:
                 raise OSError(errno.EMSGSIZE, "device-mapper's answer does not end", self._control)
-            size *= 2
+            size = max(_UNLOCKED, size * 2)
+        return answer, size
 
-    def _ask(self, command: int, flags: int, size: int, number: int = 0) -> bytes:
+    def _ask(self, command: int, size: int, flags: int = 0, number: int = 0) -> bytes:
         request = dm_wire.encode_request(size, flags, number)
         if size <= _UNLOCKED:
             return fcntl.ioctl(self._fd, dm_wire.request_number(command), request)
@@ -182,11 +181,14 @@ class IoctlReader:
         fcntl.ioctl(self._fd, dm_wire.request_number(command), buffer)
         return bytes(buffer)
 
+    def _named(self, error: OSError) -> OSError:
+        """The error with the file that was asked."""
+        return OSError(error.errno, error.strerror, self._control)
+
     def _forget_all_but(self, devices: tuple[DmDevice, ...]) -> None:
         present = {os.makedev(device.major, device.minor) for device in devices}
         for number in self._seen.keys() - present:
             del self._seen[number]
-            self._sizes.pop(number, None)
 
 
 def _record(header: Answer, table: tuple[DmTarget, ...], status: tuple[DmTarget, ...]) -> DmDevice:

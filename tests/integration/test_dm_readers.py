@@ -53,8 +53,22 @@ def by_name(found: tuple[DmDevice, ...]) -> dict[str, DmDevice]:
     return {device.name: device for device in found}
 
 
+def readable(reader: IoctlReader) -> bool:
+    """Whether the reader's descriptor polls readable now."""
+    control = reader.fileno()
+    assert control is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
 def agreed(reader: IoctlReader) -> dict[str, DmDevice]:
-    """What both ways say, which must be the same; what the reader remembers must be what a new one sees."""
+    """What both ways say, which must be the same; what the reader remembers must be what a new one sees.
+
+    The reader is told of events as the daemon does it.
+    """
+    if readable(reader):
+        reader.arm_poll()
     remembered = reader.devices()
     with contextlib.closing(IoctlReader(CONTROL)) as fresh:
         assert fresh.devices() == remembered
@@ -245,6 +259,23 @@ def test_devices_that_come_and_go_while_they_are_read(reader: IoctlReader, scrat
         assert not [name for name in agreed(reader) if name.startswith("ow-c")]
 
 
+def test_peek_at_one_device(reader: IoctlReader, scratch: Path) -> None:
+    """The status of one device can be had by itself, also without a look before; None once it is gone."""
+    with devices.snapshot(scratch, "ow-snap") as snapshot, devices.mapped("ow-none", None) as none:
+        assert peek(reader, snapshot.device.number) == "16/8192 16"
+        devices.write(snapshot.device.node, 4096)
+        assert peek(reader, snapshot.device.number) == "24/8192 16"
+        assert peek(reader, none.number) is None
+        gone = snapshot.device.number
+    assert peek(reader, gone) is None
+
+
+def peek(reader: IoctlReader, number: str) -> str | None:
+    """The status of the device `major:minor`."""
+    major, _, minor = number.partition(":")
+    return reader.peek(int(major), int(minor))
+
+
 def test_nothing_new_is_nothing_new(reader: IoctlReader, scratch: Path) -> None:
     """While nothing changes the very same objects are given, so that nobody has to compare."""
     with devices.snapshot(scratch, "ow-snap") as snapshot, devices.linear("ow-linear", snapshot.origin, 8):
@@ -265,7 +296,7 @@ def test_swapped_table_of_another_shape(reader: IoctlReader, scratch: Path) -> N
 
 
 def test_swapped_table_of_the_same_shape(reader: IoctlReader, scratch: Path) -> None:
-    """A swap raises an event on the control device, so the new table is seen at the next look."""
+    """A swap raises an event on the control device, so the new table is seen at once."""
     with devices.loop(scratch / "file", MIB) as below, devices.linear("ow-linear", below, 8) as device:
         reader.devices()
         device.reload(f"0 8 linear {below.number} 8")
@@ -278,19 +309,10 @@ def test_swapped_table_whose_event_was_missed(reader: IoctlReader, clock: Clock,
         reader.devices()
         for start, remedy in ((8, reader.invalidate_tables), (16, lambda: setattr(clock, "now", clock.now + 60))):
             device.reload(f"0 8 linear {below.number} {start}")
-            steal_event(reader)
             known = by_name(reader.devices())["ow-linear"]
             assert known.table[0].params == f"{below.number} {start - 8}"
             remedy()
             assert by_name(reader.devices())["ow-linear"].table[0].params == f"{below.number} {start}"
-
-
-def steal_event(reader: IoctlReader) -> None:
-    """Arm the control device behind the reader's back, as a kernel before 4.13 would: no event is seen."""
-    tables = {number: seen.believe_table_until for number, seen in reader._seen.items()}
-    reader.arm_poll()
-    for number, until in tables.items():
-        reader._seen[number].believe_table_until = until
 
 
 def test_removed_and_made_again(reader: IoctlReader, scratch: Path) -> None:
@@ -303,23 +325,17 @@ def test_removed_and_made_again(reader: IoctlReader, scratch: Path) -> None:
 
 
 def test_control_device_tells_of_events(reader: IoctlReader, scratch: Path) -> None:
-    """It polls readable once a snapshot becomes Invalid, until the next look."""
-    assert reader.fileno() is not None
+    """It polls readable once a snapshot becomes Invalid, until it is armed again."""
     with devices.snapshot(scratch, "ow-snap", "P") as snapshot:
-        reader.devices()
+        assert readable(reader)
+        reader.arm_poll()
         assert not readable(reader)
         with contextlib.suppress(OSError):
             devices.write(snapshot.device.node, 8 * MIB)
         assert readable(reader)
+        reader.arm_poll()
         assert by_name(reader.devices())["ow-snap"].event_nr == 1
         assert not readable(reader)
-
-
-def readable(reader: IoctlReader) -> bool:
-    """Whether the reader's descriptor polls readable now."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(reader.fileno() or -1, selectors.EVENT_READ)
-        return bool(selector.select(0))
 
 
 @pytest.mark.parametrize(("choice", "name"), [("auto", "ioctl"), ("ioctl", "ioctl"), ("dmsetup", "dmsetup")])
