@@ -152,7 +152,7 @@ class ActionContext:
 
 
 @runtime_checkable
-class Notifier(Protocol):
+class Notifier(Action, Protocol):
     """An action that tells somebody: beyond Action, it can say that what it told of is over."""
 
     def resolve(self, frame: Mapping[str, object], ended_at: float) -> Mapping[str, object]:

@@ -55,9 +55,9 @@ class Dispatcher:
         self._child: children.Child | None = None
 
     @property
-    def child_fd(self) -> int | None:
-        """The descriptor that becomes readable when the running action ends."""
-        return self._child.fd if self._child else None
+    def child(self) -> children.Child | None:
+        """The running action; its descriptor becomes readable when it ends."""
+        return self._child
 
     def step(
         self,

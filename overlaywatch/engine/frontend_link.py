@@ -75,6 +75,10 @@ class FrontendLink:
             wishes.append(Wish(self._handle.write_fd, owner, select.EPOLLOUT))
         return wishes
 
+    def descriptors(self) -> frozenset[int]:
+        """The pipes: what comes through them calls for no tick."""
+        return frozenset((self._handle.read_fd, self._handle.write_fd)) if self._handle else frozenset()
+
     def retry_in(self, now: float) -> float | None:
         """Seconds until a new frontend may be forked; None while there is one."""
         return None if self._handle else max(0.0, self._not_before - now)

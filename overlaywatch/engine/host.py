@@ -7,9 +7,11 @@ from pathlib import Path
 from overlaywatch.model import Host
 
 
-def describe(*, privileged: bool, notes: tuple[str, ...] = ()) -> Host:
+def describe() -> Host:
     """The host as it is at start. The boot id tells one boot from the next (random(4))."""
     uname = os.uname()
+    privileged = os.geteuid() == 0
+    notes = () if privileged else ("not root: device-mapper and the files behind loops cannot be seen; run it as root",)
     return Host(
         hostname=uname.nodename,
         kernel=uname.release,

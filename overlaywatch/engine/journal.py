@@ -9,11 +9,13 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TextIO
 
 from overlaywatch.model import BROKEN, LayerState, OutcomeKind, Tick, Verdict
 from overlaywatch.units import format_duration, format_ratio, format_size
+
+log: Final = logging.getLogger(__name__)
 
 Remark = tuple[int, str]
 """A level of the logging module, and a sentence."""
@@ -92,6 +94,14 @@ def _events(tick: Tick) -> Iterator[Remark]:
         yield (logging.ERROR if bad else logging.WARNING), f"{outcome.action}: {outcome.kind.value}: {outcome.reason}"
 
 
+def listening(addresses: Sequence[str], failed: Sequence[str]) -> None:
+    """Say where the frontend listens, and where it could not."""
+    for address in addresses:
+        log.info("listening on http://%s/", address)
+    for failure in failed:
+        log.error("%s", failure)
+
+
 _PRIORITIES: Final = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
 
 
@@ -111,8 +121,8 @@ class JournalFormatter(logging.Formatter):
         return "\n".join(prefix + line for line in text.splitlines())
 
 
-def set_up(stream: TextIO = sys.stderr) -> None:
-    """Log to stderr, and never wait for it or fail because of it."""
+def set_up(warnings: Sequence[str] = (), stream: TextIO = sys.stderr) -> None:
+    """Log to stderr, and never wait for it or fail because of it. Begins with warnings of the configuration."""
     to_journal = "JOURNAL_STREAM" in os.environ
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JournalFormatter(to_journal=to_journal))
@@ -122,3 +132,5 @@ def set_up(stream: TextIO = sys.stderr) -> None:
         # Only the socket to the journal: a terminal would pass the flag on to the shell that shares it.
         with contextlib.suppress(OSError):
             os.set_blocking(stream.fileno(), False)
+    for warning in warnings:
+        log.warning("%s", warning)

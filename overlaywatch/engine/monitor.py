@@ -50,6 +50,10 @@ class Judge:
         chain = self._topology.chain
         return tuple(judge(mount, chain(mount.rests_on), survey.readings, self._system) for mount in self._watched)
 
+    def mount_points(self) -> tuple[str, ...]:
+        """The watched mount points of the last survey."""
+        return tuple(mount.mount_point for mount in self._watched)
+
     def settings_changed(self) -> None:
         """The watched mounts may be others now."""
         self._mounts = ()
@@ -71,6 +75,7 @@ class Monitor(Generic[View]):
         self._sources = sources
         self._clock = clock
         self._judge = Judge()
+        self._telling: frozenset[str] = frozenset()
 
     def measure(self, view: View, now: float) -> tuple[Survey, tuple[Verdict, ...]]:
         """Look, and say what is left where. Changes nothing that a decision depends on."""
@@ -81,11 +86,20 @@ class Monitor(Generic[View]):
         """Look, forecast, and decide."""
         survey, verdicts = self.measure(view, now)
         forecasts = self.forecaster.look(verdicts, survey.readings, now)
-        state, decisions, stages = policy.evaluate(self.settings.policies, self.policy_state, verdicts, forecasts, now)
-        self.policy_state = state
-        return Observation(survey, verdicts, forecasts, tuple(stages), tuple(decisions))
+        facts = policy.facts_of(verdicts, forecasts)
+        found = policy.evaluate(self.settings.policies, self.policy_state, facts, now, self._telling)
+        self.policy_state = found.state
+        return Observation(survey, verdicts, forecasts, found.stages, found.decisions)
 
-    def reconfigure(self, settings: Settings) -> None:
-        """Other policies, other watched mounts; what was learned about the machine stays."""
+    def reconfigure(self, settings: Settings, telling: frozenset[str]) -> None:
+        """Other policies, other watched mounts; what was learned about the machine stays.
+
+        `telling` names the actions that change nothing.
+        """
         self.settings = settings
+        self._telling = telling
         self._judge.settings_changed()
+
+    def watched(self) -> tuple[str, ...]:
+        """The mount points that are watched."""
+        return self._judge.mount_points()

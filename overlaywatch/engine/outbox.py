@@ -6,7 +6,7 @@ everything that still matters. An Alertmanager alert is told again (it is the sa
 be repeated while it fires); a webhook is not, once it was delivered.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,10 +30,10 @@ class Kept:
 
 
 class Outbox:
-    """Collects frames in `outgoing`; whoever owns the pipe takes them from there."""
+    """Collects frames; whoever owns the pipe takes them from here."""
 
     def __init__(self) -> None:
-        self.outgoing: list[Frame] = []
+        self._outgoing: list[Frame] = []
         self._firing: dict[Key, Kept] = {}
         self._over: dict[str, Kept] = {}
 
@@ -46,7 +46,12 @@ class Outbox:
         if before is None and len(self._firing) >= MOST_KEPT:
             raise OverflowError(f"{MOST_KEPT} alerts are firing already")
         self._firing[key] = Kept(frame)
-        self.outgoing.append(frame)
+        self._outgoing.append(frame)
+
+    def take(self) -> list[Frame]:
+        """The frames that wait to be told; they wait no longer."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
 
     def is_firing(self, key: Key) -> bool:
         """Whether this alert was told and has not been taken back."""
@@ -56,16 +61,17 @@ class Outbox:
         """All alerts that were told and not taken back."""
         return tuple(self._firing)
 
-    def end(self, key: Key, resolve: Callable[[Frame], Frame]) -> None:
-        """What this alert told of is over: tell that, too."""
-        kept = self._firing.pop(key, None)
-        if kept is None:
-            return
-        frame = resolve(kept.frame)
+    def frame(self, key: Key) -> Frame:
+        """What was told last of a firing alert. Raises KeyError if it does not fire."""
+        return self._firing[key].frame
+
+    def end(self, key: Key, frame: Frame) -> None:
+        """What this alert told of is over: tell that, too, with `frame`."""
+        del self._firing[key]
         while len(self._over) >= MOST_KEPT:
             del self._over[next(iter(self._over))]
         self._over[str(frame.get("id"))] = Kept(frame)
-        self.outgoing.append(frame)
+        self._outgoing.append(frame)
 
     def delivered(self, report: Delivered) -> bool:
         """Note what became of a notification. False if nobody asked for it."""
@@ -81,7 +87,7 @@ class Outbox:
 
     def tell_again(self) -> None:
         """A new frontend knows nothing: everything that still matters goes out once more."""
-        self.outgoing = [kept.frame for kept in self._again()]
+        self._outgoing = [kept.frame for kept in self._again()]
 
     def _again(self) -> Iterator[Kept]:
         yield from self._over.values()

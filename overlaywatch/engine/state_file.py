@@ -33,10 +33,7 @@ class StateFile:
 
     def load(self) -> Mapping[str, object]:
         """The newest state that was written whole; empty if there is none."""
-        slots = [slot for slot in (self._read(0), self._read(1)) if slot is not None]
-        if not slots:
-            return {}
-        self._sequence, state = max(slots, key=lambda slot: slot[0])
+        self._sequence, state = _newest(self._fd)
         return state
 
     def save(self, state: Mapping[str, object]) -> None:
@@ -52,11 +49,28 @@ class StateFile:
         """Release the file; the state stays."""
         os.close(self._fd)
 
-    def _read(self, slot: int) -> tuple[int, Mapping[str, object]] | None:
-        raw = os.pread(self._fd, SLOT_BYTES, slot * SLOT_BYTES)
-        magic, sequence, length, checksum = _HEADER.unpack_from(raw)
-        body = raw[_HEADER.size : _HEADER.size + length]
-        if magic != _MAGIC or zlib.crc32(body) != checksum:
-            return None
-        state = json.loads(body)
-        return (sequence, state) if isinstance(state, dict) else None
+
+def read_state(path: Path) -> Mapping[str, object]:
+    """The newest whole state in a file that another process may be writing. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return _newest(fd)[1]
+    finally:
+        os.close(fd)
+
+
+def _newest(fd: int) -> tuple[int, Mapping[str, object]]:
+    slots = [slot for slot in (_read(fd, 0), _read(fd, 1)) if slot is not None]
+    return max(slots, key=lambda slot: slot[0], default=(0, {}))
+
+
+def _read(fd: int, slot: int) -> tuple[int, Mapping[str, object]] | None:
+    raw = os.pread(fd, SLOT_BYTES, slot * SLOT_BYTES)
+    if len(raw) < _HEADER.size:
+        return None
+    magic, sequence, length, checksum = _HEADER.unpack_from(raw)
+    body = raw[_HEADER.size : _HEADER.size + length]
+    if magic != _MAGIC or zlib.crc32(body) != checksum:
+        return None
+    state = json.loads(body)
+    return (sequence, state) if isinstance(state, dict) else None

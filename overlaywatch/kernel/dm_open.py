@@ -6,14 +6,12 @@ This file must not know how either way works.
 
 import errno
 import re
-from typing import Final, Literal
+from typing import Final
 
 from overlaywatch.kernel.devmapper import DmDevice, DmReader
 from overlaywatch.kernel.dm_dmsetup import DmsetupReader, find_dmsetup
 from overlaywatch.kernel.dm_ioctl import IoctlReader
 from overlaywatch.kernel.root import KernelRoot
-
-Choice = Literal["auto", "ioctl", "dmsetup"]
 
 _DEVICE_MAPPER: Final = re.compile(r"^ *[0-9]+ device-mapper$", re.MULTILINE)
 
@@ -61,7 +59,7 @@ def has_device_mapper(devices_text: str) -> bool:
     return _DEVICE_MAPPER.search(devices_text) is not None
 
 
-def open_dm_reader(choice: Choice, root: KernelRoot) -> DmReader | None:
+def open_dm_reader(choice: str, root: KernelRoot) -> DmReader | None:
     """The reader to use; None if this kernel has no device-mapper (now: the module may be loaded later).
 
     `auto` is ioctl, or dmsetup where there is no control device to ask. Never raises: what stands against reading

@@ -90,8 +90,8 @@ class Bench:
     def finish(self) -> Outcome:
         """Wait for the child, as the engine's loop does, and take its outcome."""
         while True:
-            assert self.dispatcher.child_fd is not None
-            select.select([self.dispatcher.child_fd], [], [], 10)
+            assert self.dispatcher.child is not None
+            select.select([self.dispatcher.child.fd], [], [], 10)
             if outcomes := self.step():
                 return outcomes[0]
 
@@ -173,7 +173,7 @@ def test_a_child_that_dies_without_a_word_has_failed() -> None:
     outcome = bench.finish()
 
     assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, "the process of the action was killed by signal 9")
-    assert bench.dispatcher.child_fd is None
+    assert bench.dispatcher.child is None
 
 
 def test_a_refused_plan_is_not_carried_out() -> None:
