@@ -25,6 +25,7 @@ from overlaywatch.engine import host
 from overlaywatch.engine.memory import read_ledger
 from overlaywatch.engine.monitor import Monitor
 from overlaywatch.engine.pause import is_paused
+from overlaywatch.kernel.cmdline import parse_cmdline
 from overlaywatch.kernel.dm_open import open_dm_reader
 from overlaywatch.kernel.root import KernelRoot
 from overlaywatch.kernel.view import KernelReader, KernelView
@@ -111,6 +112,14 @@ def announce(text: str) -> None:
         os.write(fd, f"<2>overlaywatch: {text}\n".encode("utf-8", "backslashreplace"))
     finally:
         os.close(fd)
+
+
+def boot_words() -> tuple[str, ...]:
+    """The words of the kernel command line; none where /proc is not mounted."""
+    try:
+        return parse_cmdline((LIVE.proc / "cmdline").read_text("utf-8", "surrogateescape"))
+    except OSError:
+        return ()
 
 
 # --- one look -----------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from overlaywatch.engine import emergency, host, journal
 from overlaywatch.engine.daemon import Engine
 from overlaywatch.engine.parts import Parts
 from overlaywatch.frontend.process import FrontendOptions, spawn
-from overlaywatch.kernel.cmdline import parse_cmdline
 
 DEFAULT_LISTEN: Final = "127.0.0.1:10087"
 
@@ -53,15 +52,7 @@ def run_daemon(options: RunOptions) -> int:
 
 def load_settings(config: Path | None) -> tuple[Settings, tuple[str, ...]]:
     """The configuration and warnings about it, actions checked by their types. Raises ConfigErrors."""
-    return load(boot_words=boot_words(), explicit=config, check_action=registry.check_action)
-
-
-def boot_words() -> tuple[str, ...]:
-    """The words of the kernel command line; none where /proc is not mounted."""
-    try:
-        return parse_cmdline((registry.LIVE.proc / "cmdline").read_text("utf-8", "surrogateescape"))
-    except OSError:
-        return ()
+    return load(boot_words=registry.boot_words(), explicit=config, check_action=registry.check_action)
 
 
 def run_directory() -> Path:
