@@ -24,6 +24,7 @@ from typing import Final
 from overlaywatch.livesystem import End, remedy
 from overlaywatch.model import (
     BROKEN,
+    RAM_LAYER,
     SWAPPABLE_RAM,
     UNSURE,
     Failure,
@@ -113,8 +114,7 @@ class Topology:
         if isinstance(provider, Link):
             holes = _least(above.holes_bytes, provider.holes_bytes)
             return Step(above.layer, ref, below_block, below_snapshot, holes)
-        known_below = any(below in self._providers for below in provider.rests_on)
-        view = provider.kind in UNIONS and known_below
+        view = provider.kind in UNIONS and any(below != RAM_LAYER for below in self.backing(provider))
         return Step(provider, ref, below_block, below_snapshot, above.holes_bytes, view)
 
     @staticmethod

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole machines in miniature, from mount table and device-mapper to the verdict on `/`."""
+
+import time
+
+from overlaywatch.engine.survey import take_survey
+from overlaywatch.kernel.devmapper import DmDevice, DmTarget
+from overlaywatch.kernel.meminfo import MemInfo
+from overlaywatch.kernel.statfs import Ustat
+from overlaywatch.livesystem import recognise
+from overlaywatch.model import Failure, LayerId, LayerState, Survey, Verdict
+from overlaywatch.registry import make_sources
+from overlaywatch.topology import Topology, judge
+from overlaywatch.units import GIB, MIB
+from overlaywatch.watch import choose
+from tests.sources.views import StaticView, figures, loop
+
+DRACUT = "64 27 253:0 / /run/initramfs/live ro - iso9660 /dev/vda ro\n70 1 254:0 / / rw - ext4 /dev/mapper/live-rw rw\n"
+LIVE_BOOT = (
+    "26 25 0:24 / /run rw - tmpfs tmpfs rw\n"
+    "27 26 0:25 / /run/live/overlay rw - tmpfs tmpfs rw,size=512000k\n"
+    "25 1 0:27 / / rw - overlay overlay rw,lowerdir=/run/live/rootfs/fs/,upperdir=/run/live/overlay/rw,workdir=/w\n"
+)
+CASPER = (
+    "25 1 0:27 / / rw - overlay /cow rw,lowerdir=//filesystem.squashfs,upperdir=/cow/upper,workdir=/cow/work\n"
+    "30 25 11:0 / /cdrom ro - iso9660 /dev/sr0 ro\n31 25 7:0 / /rofs ro - squashfs /dev/loop0 ro\n"
+)
+
+
+def memory(total: int, available: int, swap_free: int = 0) -> MemInfo:
+    """Memory with so much left."""
+    return MemInfo(total, available, available, swap_free, swap_free, 0, 0, 0, 0, 0)
+
+
+def live_rw(status: str, letter: str = "PO") -> dict[tuple[int, int], DmDevice]:
+    """The snapshot on the second loop."""
+    table = (DmTarget(0, 3072000, "snapshot", f"7:1 7:2 {letter} 8"),)
+    lines = (DmTarget(0, 3072000, "snapshot", status),)
+    return {(254, 0): DmDevice("live-rw", "", 254, 0, False, False, 0, 1, table, lines)}
+
+
+def survey(view: StaticView) -> Survey:
+    """What all sources see."""
+    return take_survey(make_sources(), view, 0.0, time.monotonic)
+
+
+def root(view: StaticView) -> Verdict:
+    """The verdict on `/`."""
+    seen = survey(view)
+    mount = next(mount for mount in choose(seen.mounts) if mount.mount_point == "/")
+    system = recognise(seen.mounts, [layer.id for layer in seen.layers])
+    return judge(mount, Topology(seen.layers, seen.links).chain(mount.rests_on), seen.readings, system)
+
+
+def dracut(status: str, available: int, **more: object) -> StaticView:
+    """A dracut live system whose COW file was deleted with the initramfs."""
+    return StaticView(
+        DRACUT,
+        dm=live_rw(status),
+        loops=[loop(1, "/LiveOS/rootfs.img", (0, 29), read_only=True), loop(2, "/overlay (deleted)", (0, 2))],
+        statvfs={"/": figures(1500 * MIB, 1100 * MIB)},
+        names={(254, 0): "dm-0"},
+        memory=memory(GIB, available),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_dracut_with_a_small_cow() -> None:
+    """df shows 1.1 GiB, the COW has 62.8 MiB: the truth is the COW, and its end makes the root read-only."""
+    found = root(dracut("2448/131072 24", 700 * MIB))
+
+    assert found.chain == ("filesystem:/", "dm-snapshot:live-rw", "ramfs:rootfs", "ram")
+    assert (found.limit, found.failure, found.live_system) == (
+        "dm-snapshot:live-rw",
+        Failure.READ_ONLY,
+        "dracut-dmsquash-live",
+    )
+    assert found.headroom_bytes == (16078 - 63) * 4096
+    assert "none until reboot" in found.remedy
+
+
+def test_dracut_with_its_default_cow_of_32_gib() -> None:
+    """The COW can never overflow; RAM is what ends, and the OOM killer what comes."""
+    found = root(dracut("2640/67108864 24", 180 * MIB))
+
+    assert (found.headroom_bytes, found.limit, found.failure) == (180 * MIB, "ram", Failure.OOM)
+
+
+def test_without_privilege_nothing_is_claimed_below_the_file_system() -> None:
+    """Device-mapper cannot be read: df's figure is an upper bound and no headroom."""
+    view = StaticView(
+        DRACUT,
+        loops=[loop(2, "/overlay (deleted)", None)],
+        statvfs={"/": figures(1500 * MIB, 1100 * MIB)},
+        names={(254, 0): "dm-0"},
+    )
+
+    found = root(view)
+
+    assert (found.headroom_bytes, found.limit, found.headroom_at_most_bytes) == (None, None, 1100 * MIB)
+    assert LayerState.UNREADABLE in found.states
+
+
+def test_a_loop_whose_file_is_told_only_to_root_leaves_the_room_unknown() -> None:
+    """The snapshot is seen, what its COW file lies on is not."""
+    view = dracut("2448/131072 24", 700 * MIB)
+    view._loops = {(7, 2): loop(2, "/overlay (deleted)", None)}
+
+    assert root(view).headroom_bytes is None
+
+
+def test_a_cow_on_a_tmpfs_that_nobody_sees_any_more() -> None:
+    """ustat(2) tells the room of a hidden tmpfs by its device number; its end would kill the root."""
+    view = dracut("2448/131072 24", 700 * MIB, ustat={(0, 2): Ustat(20 * MIB // 4096, 5000)})
+
+    found = root(view)
+
+    assert found.chain == ("filesystem:/", "dm-snapshot:live-rw", "tmpfs:0:2", "ram")
+    assert (found.headroom_bytes, found.limit, found.failure) == (20 * MIB, "tmpfs:0:2", Failure.DEAD_ROOT)
+
+
+def test_dirty_data_is_subtracted_from_the_cow() -> None:
+    """What is in the page cache will be in the COW in some seconds."""
+    view = dracut("2448/131072 24", 700 * MIB)
+    view._memory_info = MemInfo(GIB, GIB, 700 * MIB, 0, 0, 8 * MIB, 2 * MIB, 0, 0, 0)
+
+    assert root(view).headroom_bytes == (16078 - 63) * 4096 - 10 * MIB
+
+
+def test_live_boot_names_its_tmpfs_and_a_remedy_that_works() -> None:
+    """The upper is visible: the tmpfs is the limit, and can be remounted larger."""
+    figure = figures(500 * MIB, 300 * MIB)
+    view = StaticView(
+        LIVE_BOOT,
+        statvfs={"/run": figures(100 * MIB, 90 * MIB)}
+        | dict.fromkeys(("/", "/run/live/overlay", "/run/live/overlay/rw"), figure),
+        devices={"/run/live/overlay/rw": (0, 25)},
+        memory=memory(GIB, 700 * MIB),
+    )
+
+    found = root(view)
+
+    assert found.chain == ("overlay:/", "tmpfs:/run/live/overlay", "ram")
+    assert (found.headroom_bytes, found.limit, found.failure) == (300 * MIB, "tmpfs:/run/live/overlay", Failure.ENOSPC)
+    assert (found.live_system, found.reclaimable) == ("live-boot", True)
+    assert "mount -o remount,size=SIZE /run/live/overlay" in found.remedy
+
+
+def test_casper_is_measured_through_the_overlay_itself() -> None:
+    """Its upper is out of reach for ever; statvfs of `/` and RAM tell the truth."""
+    view = StaticView(CASPER, statvfs={"/": figures(2 * GIB, GIB)}, memory=memory(4 * GIB, 3 * GIB))
+
+    found = root(view)
+
+    assert found.chain == ("overlay:/", "ram")
+    assert (found.headroom_bytes, found.limit, found.live_system) == (GIB, "overlay:/", "casper")
+
+
+def test_a_container_is_no_live_system() -> None:
+    """An overlay whose upper lies in a container engine's store."""
+    line = "25 1 0:27 / / rw - overlay overlay rw,lowerdir=/l,upperdir=/var/lib/docker/overlay2/x/diff,workdir=/w\n"
+
+    assert root(StaticView(line, statvfs={"/": figures(GIB, GIB)})).live_system is None
+
+
+def test_a_covered_mount_is_not_measured_through_what_covers_it() -> None:
+    """Two tmpfs on one mount point: the path speaks of the upper one only."""
+    lines = "20 1 0:30 / /mnt rw - tmpfs a rw\n21 20 0:31 / /mnt rw - tmpfs b rw\n"
+    view = StaticView(lines, statvfs={"/mnt": figures(MIB, MIB)})
+
+    devices = [layer.device for layer in survey(view).layers if layer.kind == "tmpfs"]
+
+    assert devices == ["0:31"]
+
+
+def test_a_tmpfs_without_a_size_is_limited_by_ram() -> None:
+    """Zeros in statvfs mean "no limit", never "full"."""
+    view = StaticView("20 1 0:30 / / rw - tmpfs tmpfs rw,size=0\n", statvfs={"/": figures(0, 0)}, memory=memory(GIB, 9))
+
+    assert root(view).headroom_bytes == 9
+
+
+def test_errors_that_the_file_system_counted_are_a_state() -> None:
+    """/proc/mounts goes on saying rw after a journal has aborted; the error count does not lie."""
+    seen = survey(dracut("2448/131072 24", 700 * MIB, errors=4))
+
+    assert seen.readings[LayerId("filesystem:/")].state is LayerState.ERRORS
+
+
+def test_a_source_that_fails_hides_no_other() -> None:
+    """statvfs of `/` fails: the file system is unreadable, everything else is seen."""
+    view = dracut("2448/131072 24", 700 * MIB)
+    view._statvfs = {}
+
+    seen = survey(view)
+
+    assert seen.readings[LayerId("filesystem:/")].state is LayerState.UNREADABLE
+    assert seen.readings[LayerId("dm-snapshot:live-rw")].state is LayerState.OK
+    assert all(report.success for report in seen.sources)
