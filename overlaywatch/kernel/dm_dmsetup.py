@@ -18,6 +18,7 @@ from overlaywatch.kernel.devmapper import DmDevice, DmTarget
 from overlaywatch.kernel.errors import KernelTextError
 
 _TIMEOUT_SECONDS: Final = 5.0
+_KILL_SECONDS: Final = 0.2
 _ATTEMPTS: Final = 5
 _NO_DEVICES: Final = "No devices found"
 _INFO_FIELDS: Final = "name,major,minor,uuid,attr,open,events"
@@ -142,11 +143,20 @@ class DmsetupReader:
         try:
             output, errors = process.communicate(timeout=self._timeout)
         except subprocess.TimeoutExpired:
-            process.kill()
-            self._stuck = process
+            self._abandon(process)
             text = f"`dmsetup {arguments[0]}` did not answer within {self._timeout:g} s"
             raise TimeoutError(errno.ETIMEDOUT, text, self._program) from None
         return process.returncode, output, errors
+
+    def _abandon(self, process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        try:
+            process.wait(_KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._stuck = process
 
 
 def find_dmsetup() -> str | None:

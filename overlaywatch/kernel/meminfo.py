@@ -18,6 +18,9 @@ _WANTED: Final = re.compile(
     re.MULTILINE | re.ASCII,
 )
 
+# Only blanks and tabs separate; other white space in a file's name is not escaped.
+_SWAP: Final = re.compile(r"([^ \t]+)[ \t]+([a-z]+)[ \t]+([0-9]+)[ \t]+([0-9]+)[ \t]+(-?[0-9]+)")
+
 
 @dataclass(frozen=True, slots=True)
 class MemInfo:
@@ -76,18 +79,15 @@ def parse_meminfo(text: str) -> MemInfo:
 
 
 def parse_swaps(text: str) -> tuple[Swap, ...]:
-    """The areas of /proc/swaps; its first line is a heading."""
-    return tuple(_parse_swap(line, number) for number, line in enumerate(text.splitlines()[1:], 2) if line)
+    """The areas of /proc/swaps; its first line is a heading. Raises KernelTextError naming the line."""
+    return tuple(_parse_swap(line, number) for number, line in enumerate(text.split("\n")[1:], 2) if line)
 
 
 def _parse_swap(line: str, number: int) -> Swap:
-    fields = line.split()
-    if len(fields) != 5:
+    match = _SWAP.fullmatch(line)
+    if match is None:
         raise KernelTextError("swaps", "FILENAME TYPE SIZE USED PRIORITY", line, number)
-    try:
-        return Swap(unescape(fields[0]), fields[1], int(fields[2]) * KIB, int(fields[3]) * KIB, int(fields[4]))
-    except ValueError:
-        raise KernelTextError("swaps", "sizes in kB and a priority", line, number) from None
+    return Swap(unescape(match[1]), match[2], int(match[3]) * KIB, int(match[4]) * KIB, int(match[5]))
 
 
 def swap_free_real(swaps: Sequence[Swap]) -> int:

@@ -10,14 +10,19 @@ import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.kernel.kept_file import REFRESH_SECONDS, KeptFile
 
-PLACE = "mountinfo"
-
-_ESCAPE = re.compile(r"\\([0-7]{3})")
-_SUPER_FIELDS = 3
+_ESCAPE: Final = re.compile(rb"\\([0-3][0-7]{2})")
+# ID PARENT MAJOR:MINOR ROOT POINT OPTIONS, zero or more tags (`shared:1`), a lone hyphen, TYPE SOURCE OPTIONS. Only
+# blanks separate: other white space in names is not escaped. The source may be empty.
+_LINE: Final = re.compile(
+    r"([0-9]+) ([0-9]+) ([0-9]+):([0-9]+) ([^ ]+) ([^ ]+) ([^ ]+)(?: (?!- )[^ ]+)* - ([^ ]+) ([^ ]*) ([^ ]+)"
+)
+# A value in quotes as a whole (`context="a,b"`), or whatever is before the next comma; then that comma or the end.
+_OPTION: Final = re.compile(r'([^,="]*="[^"]*"(?=,|$)|[^,]*)(,|$)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +51,11 @@ class MountInfo:
 
 
 def unescape(text: str) -> str:
-    r"""The bytes behind the kernel's `\040` spelling (seq_escape: blank, tab, newline, backslash, `#`)."""
+    r"""The text behind the kernel's `\040` spelling (seq_escape: blank, tab, newline, backslash, comma, …)."""
     if "\\" not in text:
         return text
-    if text.isascii():
-        raw = _ESCAPE.sub(lambda match: chr(int(match[1], 8) & 0xFF), text).encode("latin-1")
-        return raw.decode("utf-8", "surrogateescape")
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 8) & 0x7F), text)
+    raw = text.encode("utf-8", "surrogateescape")
+    return _ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), raw).decode("utf-8", "surrogateescape")
 
 
 def parse_mountinfo(text: str) -> tuple[MountInfo, ...]:
@@ -64,33 +67,35 @@ def parse_mountinfo(text: str) -> tuple[MountInfo, ...]:
 
 
 def _parse_line(line: str, number: int) -> MountInfo:
-    fields = line.split(" ")
-    try:
-        # Zero or more optional fields (`shared:1`) end at a lone hyphen; none of the six before may be one.
-        hyphen = fields.index("-", 6)
-        major, _, minor = fields[2].partition(":")
-        fstype, source, options = fields[hyphen + 1 : hyphen + 1 + _SUPER_FIELDS]
-        return MountInfo(
-            mount_id=int(fields[0]),
-            parent_id=int(fields[1]),
-            major=int(major),
-            minor=int(minor),
-            root=unescape(fields[3]),
-            mount_point=unescape(fields[4]),
-            options=tuple(fields[5].split(",")),
-            fstype=unescape(fstype),
-            source=unescape(source),
-            super_options=split_options(options),
-        )
-    except (ValueError, IndexError):
-        raise KernelTextError(
-            PLACE, "ID PARENT MAJ:MIN ROOT POINT OPTIONS [TAGS] - TYPE SOURCE OPTIONS", line, number
-        ) from None
+    match = _LINE.fullmatch(line)
+    if match is None:
+        expected = "ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG...] - TYPE SOURCE OPTIONS"
+        raise KernelTextError("mountinfo", expected, line, number)
+    mount_id, parent_id, major, minor, root, point, options, fstype, source, super_options = match.groups()
+    return MountInfo(
+        mount_id=int(mount_id),
+        parent_id=int(parent_id),
+        major=int(major),
+        minor=int(minor),
+        root=unescape(root),
+        mount_point=unescape(point),
+        options=tuple(options.split(",")),
+        fstype=unescape(fstype),
+        source=unescape(source),
+        super_options=split_options(super_options),
+    )
 
 
 def split_options(text: str) -> tuple[str, ...]:
-    r"""Options at commas; a comma inside a value is printed as `\054` or escaped as `\,` and does not separate."""
-    return tuple(unescape(option) for option in re.split(r"(?<!\\),", text))
+    r"""Options at commas, unescaped. A comma in a value is printed as `\054`, or is in quotes (SELinux contexts)."""
+    if '"' not in text:
+        return tuple(map(unescape, text.split(",")))
+    options = []
+    for match in _OPTION.finditer(text):
+        options.append(unescape(match[1]))
+        if not match[2]:
+            break
+    return tuple(options)
 
 
 class MountTable:
