@@ -166,8 +166,8 @@ def origin(url: str) -> str:
 
 
 def checked_url(table: Table, key: str, url: str, place: str = "") -> None:
-    """Record an error if it is not a plain http or https URL."""
-    match = _URL.fullmatch(url)
+    """Record an error if it is not a plain http or https URL. An empty one stands for an error already told."""
+    match = _URL.fullmatch(url or "http://already-told")
     if match is None or int(match["port"] or 1) not in range(1, 65536):
         table.error(
             key, f"{printable(url)} is not a URL", "expected http:// or https://, a host, and a path", place=place
