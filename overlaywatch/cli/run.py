@@ -5,7 +5,7 @@ import argparse
 
 from overlaywatch.cli.parser import add_config
 from overlaywatch.cli.world import World
-from overlaywatch.registry import RunOptions
+from overlaywatch.service import RunOptions
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +19,8 @@ def options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="where /metrics, the status page and the API are served; may be given again; 'off' serves nothing",
     )
-    parser.add_argument("--textfile", metavar="PATH", help="write the metrics to this file, too, for node_exporter")
 
 
 def run(args: argparse.Namespace, world: World) -> int:
     """Run until a signal ends it."""
-    return world.daemon(RunOptions(config=args.config, listen=tuple(args.listen), textfile=args.textfile))
+    return world.daemon(RunOptions(config=args.config, listen=tuple(args.listen)))

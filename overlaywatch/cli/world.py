@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from overlaywatch.config.settings import Settings
     from overlaywatch.model import Tick
     from overlaywatch.ports import Plan
-    from overlaywatch.registry import RunOptions
+    from overlaywatch.service import RunOptions
 
-RUN_DIRECTORY: Final = Path("/run/overlaywatch")
+RUN_DIRECTORY: Final = "/run/overlaywatch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def real_world() -> World:
         out=sys.stdout,
         err=sys.stderr,
         environ=os.environ,
-        run_directory=RUN_DIRECTORY,
+        run_directory=run_directory(os.environ),
         monotonic=time.monotonic,
         unix_time=time.time,
         load=_load,
@@ -101,30 +101,25 @@ def real_world() -> World:
     )
 
 
-def _boot_words() -> tuple[str, ...]:
-    from overlaywatch.kernel.cmdline import parse_cmdline
-    from overlaywatch.kernel.root import KernelRoot
-
-    try:
-        return parse_cmdline((KernelRoot().proc / "cmdline").read_text(encoding="utf-8", errors="replace"))
-    except OSError:
-        return ()
+def run_directory(environ: Mapping[str, str]) -> Path:
+    """Where the pause is: the folder that systemd gives to the daemon, else /run/overlaywatch."""
+    return Path(environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or RUN_DIRECTORY)
 
 
 def _load(path: str | None) -> "tuple[Settings, tuple[str, ...]]":
     from overlaywatch import registry
     from overlaywatch.config.load import load
 
-    explicit = None if path is None else Path(path)
-    settings, warnings = load(boot_words=_boot_words(), explicit=explicit, skip_forbidden=True)
-    registry.check_settings(settings)
-    return settings, warnings
+    words, explicit = registry.boot_words(), None if path is None else Path(path)
+    return load(boot_words=words, explicit=explicit, check_action=registry.check_action, skip_forbidden=True)
 
 
 def _gather(path: str | None) -> "Gathered":
+    from overlaywatch import registry
     from overlaywatch.config.load import gather
 
-    return gather(boot_words=_boot_words(), explicit=None if path is None else Path(path), skip_forbidden=True)
+    explicit = None if path is None else Path(path)
+    return gather(boot_words=registry.boot_words(), explicit=explicit, skip_forbidden=True)
 
 
 def _look(settings: "Settings") -> "Tick":
@@ -135,12 +130,11 @@ def _look(settings: "Settings") -> "Tick":
 
 def _plan(settings: "Settings") -> "tuple[Tick, tuple[Plan, ...]]":
     from overlaywatch import registry
-    from overlaywatch.kernel.root import KernelRoot
 
-    return registry.plan_now(settings, KernelRoot())
+    return registry.plan_now(settings)
 
 
 def _daemon(options: "RunOptions") -> int:
-    from overlaywatch import registry
+    from overlaywatch import service
 
-    return registry.run_daemon(options)
+    return service.run_daemon(options)

@@ -16,7 +16,7 @@ from overlaywatch.ports import Plan
 from tests.cli import ticks
 
 if TYPE_CHECKING:
-    from overlaywatch.registry import RunOptions
+    from overlaywatch.service import RunOptions
 
 
 @dataclass
