@@ -97,6 +97,13 @@ def make_actions(settings: Settings, send: "Send") -> dict[str, Action]:
     return {table.name: make_action(table, _context(table.name, send))[0] for table in settings.actions}
 
 
+def urls(settings: Settings) -> tuple[str, ...]:
+    """Where notifications go, so that names and certificates can be looked up while there is a disk."""
+    values = [table.values.get(key) for table in settings.actions for key in ("url", "urls")]
+    found = (one for value in values for one in (value if isinstance(value, list | tuple) else [value]))
+    return tuple(dict.fromkeys(one for one in found if isinstance(one, str)))
+
+
 def _context(name: str, send: "Send") -> ActionContext:
     return ActionContext(name, os.uname().nodename, send, announce, time.time)
 

@@ -16,7 +16,7 @@ from overlaywatch.config.settings import Settings
 from overlaywatch.engine import emergency, host, journal
 from overlaywatch.engine.daemon import Engine
 from overlaywatch.engine.parts import Parts
-from overlaywatch.frontend.process import FrontendOptions, spawn
+from overlaywatch.frontend.process import FrontendHandle, prepare, spawn
 
 DEFAULT_LISTEN: Final = "127.0.0.1:10087"
 
@@ -29,30 +29,42 @@ class RunOptions:
     listen: tuple[str, ...] = ()
 
 
+class Service:
+    """The configuration as it was read last, and a frontend prepared for it."""
+
+    def __init__(self, options: RunOptions) -> None:
+        # The engine leaves its working directory; a reload must find the same file.
+        self._config = None if options.config is None else Path(options.config).absolute()
+        self._listen = options.listen or (DEFAULT_LISTEN,)
+        self.settings, self.warnings = self.load()
+
+    def load(self) -> tuple[Settings, tuple[str, ...]]:
+        """Settings and warnings; what a frontend needs from files is read now. Raises ConfigErrors, AddressError."""
+        loaded = load(boot_words=registry.boot_words(), explicit=self._config, check_action=registry.check_action)
+        self._frontend = prepare(self._listen, registry.urls(loaded[0]))
+        return loaded
+
+    def spawn_frontend(self) -> FrontendHandle:
+        """Fork a frontend from memory."""
+        return spawn(self._frontend)
+
+
 def run_daemon(options: RunOptions) -> int:
-    """Run until a signal ends it. Raises ConfigErrors if the configuration is wrong at the start."""
-    # The engine leaves its working directory; a reload must find the same file.
-    config = None if options.config is None else Path(options.config).absolute()
-    settings, warnings = load_settings(config)
-    journal.set_up(warnings)
-    frontend = FrontendOptions(listen=options.listen or (DEFAULT_LISTEN,))
+    """Run until a signal ends it. Raises ConfigErrors or AddressError if something is wrong at the start."""
+    service = Service(options)
+    journal.set_up(service.warnings)
     parts = Parts(
-        settings=settings,
+        settings=service.settings,
         folder=run_directory(),
         host=host.describe(),
         sources=registry.make_sources(),
         open_reader=registry.open_reader,
-        load=lambda: load_settings(config),
+        load=service.load,
         make_actions=registry.make_actions,
-        spawn_frontend=lambda: spawn(frontend),
+        spawn_frontend=service.spawn_frontend,
         prepare=emergency.prepare,
     )
     return Engine(parts).run()
-
-
-def load_settings(config: Path | None) -> tuple[Settings, tuple[str, ...]]:
-    """The configuration and warnings about it, actions checked by their types. Raises ConfigErrors."""
-    return load(boot_words=registry.boot_words(), explicit=config, check_action=registry.check_action)
 
 
 def run_directory() -> Path:

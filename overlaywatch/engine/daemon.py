@@ -69,10 +69,10 @@ class Engine:
         self._stopping = False
 
     def run(self) -> int:
-        """Until SIGTERM. The frontend is forked first: it inherits what is imported, and nothing that is open."""
-        self._link.ensure(time.monotonic())
+        """Until SIGTERM. Memory is locked before the frontend is forked: locking copies what is shared by then."""
         for refusal in self._parts.prepare():
             log.warning("%s; it may not outlive the root file system or a lack of memory", refusal)
+        self._link.ensure(time.monotonic())
         self._events.take_signals()
         started = time.monotonic()
         self._tick(started)

@@ -7,6 +7,7 @@ the lowest. Each step that is not allowed is reported in words, and the daemon g
 """
 
 import ctypes
+import gc
 import os
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -24,6 +25,9 @@ def prepare() -> list[str]:
         ("memory is not locked", lock_memory),
         ("the OOM score is not lowered", _lower_oom_score),
     )
+    # What is there now stays: the collector need not touch it again, so a forked frontend shares it.
+    gc.collect()
+    gc.freeze()
     # The table load of a grown snapshot looks up paths relative to the cwd: never on the guarded root.
     os.chdir("/run" if os.path.isdir("/run") else "/")
     return list(_refusals(steps))
