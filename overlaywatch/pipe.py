@@ -92,10 +92,14 @@ def parse(payload: bytes) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where the frontend answers HTTP now: `host:port` each. `failed` says why where it does not."""
+    """Where the frontend answers HTTP now: `host:port` each. `failed` says why where it does not.
+
+    `runs_as` is a sentence about the privileges it has given up.
+    """
 
     addresses: tuple[str, ...]
     failed: tuple[str, ...] = ()
+    runs_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What the frontend would have logged, if it could."""
+    """What went wrong, for the log: the frontend has none."""
 
     text: str
 
@@ -144,7 +148,7 @@ def parse_report(payload: bytes) -> Report:
     frame = parse(payload)
     kind = frame["type"]
     if kind == "listening":
-        return Listening(_texts(frame, "addresses"), _texts(frame, "failed"))
+        return Listening(_texts(frame, "addresses"), _texts(frame, "failed"), _text(frame, "runs_as"))
     if kind == "problem":
         return Problem(_text(frame, "text"))
     if kind != "delivered":

@@ -23,7 +23,7 @@ from overlaywatch.pipe import (
 )
 
 REPORTS: tuple[Report, ...] = (
-    Listening(("127.0.0.1:10087", "[::1]:10087"), ("0.0.0.0:80: Permission denied",)),
+    Listening(("127.0.0.1:10087", "[::1]:10087"), ("0.0.0.0:80: Permission denied",), "runs as nobody"),
     Delivered("page:root:warn:/", "page", True, "http://127.0.0.1:9093", "failed", "Connection refused"),
     Problem("overlaywatch: something: somehow"),
 )
