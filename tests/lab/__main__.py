@@ -5,7 +5,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.lab.uml import CHECKOUT, Guest, Init, LabError, run
+from tests.lab.uml import CHECKOUT, Guest, Init, LabError, Root, run
 
 
 def parse(arguments: list[str]) -> Guest:
@@ -14,13 +14,15 @@ def parse(arguments: list[str]) -> Guest:
     parser.add_argument("--memory", default="1G", help="RAM of the guest (default: 1G)")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds until it is killed (default: 3600)")
     parser.add_argument("--systemd", action="store_true", help="boot systemd, dbus and logind before the command")
+    parser.add_argument("--snapshot", action="store_true", help="a root on a dm-snapshot, as a live system has it")
     parser.add_argument("--boots", type=int, default=1, help="how often it may boot (default: 1)")
     parser.add_argument("--results", type=Path, default=CHECKOUT / ".lab" / "shell", help="seen as /run/lab inside")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="default: a shell")
     given = parser.parse_args(arguments)
     command = tuple(word for word in given.command if word != "--") or ("/bin/bash", "-i")
     init: Init = "systemd" if given.systemd else "command"
-    return Guest(command, given.results, given.timeout, given.memory, init, given.boots)
+    root: Root = "snapshot" if given.snapshot else "overlay"
+    return Guest(command, given.results, given.timeout, given.memory, init, given.boots, root=root)
 
 
 def main() -> int:

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Process 1 of a lab guest: makes a system of the host's files, runs one command in it, powers off.
 
-It must not import anything but the standard library, and nothing of the project: it starts before
-there is a system. The root is an overlay: below it the host's own files, read-only; above it a
-tmpfs. So everything may be written in the guest, and nothing of it ever reaches the host but what is
-put into the results folder, which is mounted at /run/lab.
+It must not import anything but the standard library and rootfs.py: it starts before there is a system.
+Everything may be written in the guest, and nothing of it ever reaches the host but what is put into
+the results folder, which is mounted at /run/lab.
 
-`guest.py boot FOLDER` is process 1; `guest.py run FOLDER` is the last service of a systemd guest.
+`guest.py boot FOLDER` is process 1; `guest.py run` is the last service of a systemd guest.
 """
 
 import contextlib
@@ -21,15 +20,15 @@ import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
-NEW_ROOT: Final = Path("/mnt/root")
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.lab.rootfs import enter_root, make_root, module_folder
+
 SYSTEMD: Final = "/lib/systemd/systemd"
 RESULTS: Final = Path("/run/lab")
 MODULES: Final = ("dm-mod", "dm-bufio", "dm-snapshot", "dm-thin-pool", "loop", "squashfs")
 """Loaded at boot; zram, brd and the rest are for the tests that want them (modprobe works)."""
 
-MS_NOSUID_NODEV_NOEXEC: Final = 2 | 4 | 8
-MS_NOSUID: Final = 2
-MS_MOVE: Final = 8192
 RB_POWER_OFF: Final = 0x4321FEDC
 """reboot(2)"""
 SIOCSIFFLAGS: Final = 0x8914
@@ -49,52 +48,23 @@ class Spec:
         self.environment: dict[str, str] = wanted["environment"]
         self.init: str = wanted["init"]
         self.boots: int = wanted["boots"]
-
-
-def mount(source: str, target: Path, fstype: str, flags: int = 0, data: str = "") -> None:
-    """mount(2); the mount point is made if it lacks."""
-    if not target.is_dir():
-        target.mkdir(parents=True)
-    if libc.mount(source.encode(), os.fsencode(target), fstype.encode(), flags, data.encode()):
-        error = ctypes.get_errno()
-        raise OSError(error, f"cannot mount {fstype}: {os.strerror(error)}", str(target))
-
-
-def module_folder() -> Path:
-    """Where Debian keeps the modules of this lab kernel, outside of /lib/modules."""
-    return Path("/usr/lib/uml/modules") / os.uname().release
-
-
-def make_root() -> None:
-    """An overlay of the host's root at NEW_ROOT, with the kernel's own file systems in it."""
-    mount("tmpfs", Path("/mnt"), "tmpfs", data="mode=0755")
-    subprocess.run(["insmod", module_folder() / "kernel/fs/overlayfs/overlay.ko"], check=True)
-    for name in ("upper", "work", "root"):
-        (NEW_ROOT.parent / name).mkdir()
-    mount("overlay", NEW_ROOT, "overlay", data="lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work")
-    mount("proc", NEW_ROOT / "proc", "proc", MS_NOSUID_NODEV_NOEXEC)
-    mount("sysfs", NEW_ROOT / "sys", "sysfs", MS_NOSUID_NODEV_NOEXEC)
-    mount("cgroup2", NEW_ROOT / "sys/fs/cgroup", "cgroup2", MS_NOSUID_NODEV_NOEXEC)
-    mount("devtmpfs", NEW_ROOT / "dev", "devtmpfs", MS_NOSUID)
-    mount("devpts", NEW_ROOT / "dev/pts", "devpts", MS_NOSUID, "mode=0620,gid=5,ptmxmode=0666")
-    mount("tmpfs", NEW_ROOT / "dev/shm", "tmpfs", MS_NOSUID, "mode=1777")
-    mount("tmpfs", NEW_ROOT / "run", "tmpfs", MS_NOSUID, "mode=0755,size=20%")
-
-
-def enter_root(folder: str) -> None:
-    """Make NEW_ROOT the root of process 1, as switch_root(8) does, with the results folder in it."""
-    mount("none", NEW_ROOT / RESULTS.relative_to("/"), "hostfs", data=folder)
-    os.chdir(NEW_ROOT)
-    mount(".", Path("/"), "none", MS_MOVE)
-    os.chroot(".")
-    os.chdir("/")
+        self.root: str = wanted["root"]
+        self.store: str = wanted["store"]
+        self.store_mib: int = wanted["store_mib"]
+        self.keep: list[str] = wanted["keep"]
 
 
 def load_modules() -> None:
-    """Modules where modprobe(8), and the kernel when it calls it, look for them; then those always wanted."""
+    """Modules where modprobe(8), and the kernel when it calls it, look for them; then those always wanted.
+
+    A snapshot root has a /usr that cannot be written, and the modules that it needs.
+    """
     place = Path("/lib/modules") / os.uname().release
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.symlink_to(module_folder())
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(module_folder())
+    except OSError:
+        return
     subprocess.run(["modprobe", "-a", *MODULES], check=True)
 
 
@@ -174,9 +144,9 @@ def finish(status: int) -> NoReturn:
 
 def boot(folder: str) -> NoReturn:
     """What process 1 does, from the first instruction to the last."""
-    make_root()
-    enter_root(folder)
-    spec = Spec(RESULTS)
+    spec = Spec(Path(folder))
+    make_root(spec.root, spec.store, spec.store_mib, spec.keep)
+    enter_root(folder, RESULTS)
     number = count_boot()
     if number > spec.boots:
         power_off()
@@ -209,7 +179,6 @@ def run() -> NoReturn:
 def main() -> NoReturn:
     """`boot FOLDER` as process 1, `run` as a service."""
     if sys.argv[1] == "boot":
-        mount("proc", Path("/proc"), "proc")
         boot(sys.argv[2])
     run()
 

@@ -36,6 +36,8 @@ ENVIRONMENT: Final = {
 
 
 Init = Literal["command", "systemd"]
+Root = Literal["overlay", "snapshot"]
+Store = Literal["N", "P", "PO"]
 
 
 class LabError(Exception):
@@ -48,7 +50,8 @@ class Guest:
 
     `results` is a folder on the host that the guest sees as /run/lab. With `init` = "systemd" the command
     runs as a unit after logind is up, else right below process 1. A guest that boots more often than
-    `boots` is powered off at once. `timeout` is seconds of wall time over all its boots.
+    `boots` is powered off at once. `timeout` is seconds of wall time over all its boots. See rootfs.py for
+    `root`; `store` and `store_mib` are the exception store of a snapshot root.
     """
 
     command: tuple[str, ...]
@@ -59,6 +62,9 @@ class Guest:
     boots: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: Path = CHECKOUT
+    root: Root = "overlay"
+    store: Store = "PO"
+    store_mib: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,10 @@ def prepare(guest: Guest) -> None:
         "environment": {**ENVIRONMENT, **guest.environment},
         "init": guest.init,
         "boots": guest.boots,
+        "root": guest.root,
+        "store": guest.store,
+        "store_mib": guest.store_mib,
+        "keep": [str(guest.directory), str(CHECKOUT), sys.prefix, sys.base_prefix],
     }
     (guest.results / "guest.json").write_text(json.dumps(wanted, indent=1))
     first = guest.results / "init"
