@@ -5,6 +5,7 @@ Must not know any source, action or clock. It remembers what must be remembered 
 the histories, the state of the policies, and the chains while nothing was plugged in or out.
 """
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -14,7 +15,7 @@ from overlaywatch.config.settings import Settings
 from overlaywatch.engine.survey import take_survey
 from overlaywatch.forecast import Forecaster
 from overlaywatch.livesystem import recognise
-from overlaywatch.model import Decision, Forecast, Layer, Link, Mount, StageStatus, Survey, Verdict
+from overlaywatch.model import Decision, Forecast, Layer, Link, Mount, Reading, StageStatus, Survey, Verdict
 from overlaywatch.ports import Source
 from overlaywatch.topology import Topology, judge
 from overlaywatch.watch import choose
@@ -42,13 +43,24 @@ class Judge:
         self._mounts: Sequence[Mount] = ()
         self._watched: tuple[Mount, ...] = ()
         self._system: str | None = None
+        self._kept: dict[Mount, tuple[list[Reading | None], Verdict]] = {}
 
     def verdicts(self, survey: Survey, settings: Settings) -> tuple[Verdict, ...]:
         """One verdict for each watched mount point, in the order of the mount table."""
         if (survey.layers, survey.links) != self._key or survey.mounts != self._mounts:
             self._survey_changed(survey, settings)
-        chain = self._topology.chain
-        return tuple(judge(mount, chain(mount.rests_on), survey.readings, self._system) for mount in self._watched)
+        return tuple(self._verdict(mount, survey) for mount in self._watched)
+
+    def _verdict(self, mount: Mount, survey: Survey) -> Verdict:
+        """The verdict of last time if none of the readings it rests on is another object than then."""
+        chain = self._topology.chain(mount.rests_on)
+        readings = [survey.readings.get(step.layer.id) for step in chain]
+        kept = self._kept.get(mount)
+        if kept is not None and len(kept[0]) == len(readings) and all(map(operator.is_, kept[0], readings)):
+            return kept[1]
+        verdict = judge(mount, chain, survey.readings, self._system)
+        self._kept[mount] = (readings, verdict)
+        return verdict
 
     def mount_points(self) -> tuple[str, ...]:
         """The watched mount points of the last survey."""
@@ -59,6 +71,7 @@ class Judge:
         self._mounts = ()
 
     def _survey_changed(self, survey: Survey, settings: Settings) -> None:
+        self._kept.clear()
         self._key, self._mounts = (survey.layers, survey.links), survey.mounts
         self._topology = Topology(survey.layers, survey.links)
         self._watched = choose(survey.mounts, settings.watch.include, settings.watch.exclude)

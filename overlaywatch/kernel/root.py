@@ -6,6 +6,9 @@ This file must not know what is read there. A captured machine, unpacked into a 
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+_LIVE_PROC: Final = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +27,4 @@ class KernelRoot:
     @property
     def is_live(self) -> bool:
         """Whether this is the running machine, so that system calls and ioctls speak of the same one."""
-        return self.proc == Path("/proc")
+        return self.proc == _LIVE_PROC

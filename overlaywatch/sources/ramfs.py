@@ -24,16 +24,24 @@ class RamfsSource:
 
     name = "ramfs"
 
+    def __init__(self) -> None:
+        self._seen: tuple[object, object] = (None, None)
+        self._found = Found()
+
     def survey(self, view: KernelView, now: float) -> Found:
         """Layers without figures: statvfs of a ramfs answers zeros, which mean "no limit"."""
         del now
-        return found(self._look(view))
+        seen = (view.mounts, view.loops)
+        if seen[0] is not self._seen[0] or seen[1] is not self._seen[1]:
+            self._seen, self._found = seen, found(_look(view))
+        return self._found
 
-    def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
-        for device, mounts in by_super_block(view, frozenset({"ramfs", "rootfs"})).items():
-            yield _unlimited(device, best_known(mounts), paths(mounts))
-        if ROOTFS in hidden_super_blocks(view) and rootfs_is_ramfs(view):
-            yield _unlimited(ROOTFS, "rootfs", ())
+
+def _look(view: KernelView) -> Iterator[tuple[Layer, Reading]]:
+    for device, mounts in by_super_block(view, frozenset({"ramfs", "rootfs"})).items():
+        yield _unlimited(device, best_known(mounts), paths(mounts))
+    if ROOTFS in hidden_super_blocks(view) and rootfs_is_ramfs(view):
+        yield _unlimited(ROOTFS, "rootfs", ())
 
 
 def rootfs_is_ramfs(view: KernelView) -> bool:
