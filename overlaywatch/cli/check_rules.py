@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from overlaywatch.cli.plugin import plugin_line
 from overlaywatch.cli.screen import printable
 from overlaywatch.cli.words import BAD_RATIO, WARN_RATIO, Level, failure_in_short, is_bad_news, level_of_states
 from overlaywatch.model import Verdict
@@ -100,12 +101,6 @@ def render_check(findings: Sequence[Finding], thresholds: Thresholds) -> str:
     status = overall(findings)
     data = " ".join(part for finding in findings for part in _performance(finding.verdict, thresholds))
     return plugin_line(status.name, _summary(findings, status), data)
-
-
-def plugin_line(status: str, text: str, data: str = "") -> str:
-    """`OVERLAYWATCH STATUS: text | data` on one line; a bar in the text would begin the data."""
-    told = " ".join(text.split()).replace("|", "/")
-    return f"OVERLAYWATCH {status}: {printable(told)}" + (f" | {data}" if data else "")
 
 
 def _summary(findings: Sequence[Finding], status: Status) -> str:

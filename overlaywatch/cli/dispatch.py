@@ -4,15 +4,14 @@
 This is the one boundary at which errors are told: everything below raises.
 """
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
 from typing import Final, TextIO
 
 from overlaywatch import __version__
-from overlaywatch.cli.check_rules import plugin_line
 from overlaywatch.cli.parser import PROGRAM, general_help, module_of, parser_of
+from overlaywatch.cli.plugin import plugin_line
 from overlaywatch.cli.problem import Exit, Problem
 from overlaywatch.cli.screen import printable
 from overlaywatch.cli.verbs import VERBS, Verb
@@ -63,7 +62,9 @@ def find_verb(words: Sequence[str]) -> tuple[Verb, list[str]]:
     if words[0] == "config":
         names = " or ".join(f"'{verb.name}'" for verb in VERBS if verb.name.startswith("config "))
         raise Problem("config", f"expected {names}", see, Exit.USAGE)
-    close = difflib.get_close_matches(words[0], [verb.name for verb in VERBS], n=1)
+    from difflib import get_close_matches  # noqa: PLC0415  (slow to load, and rarely wanted)
+
+    close = get_close_matches(words[0], [verb.name for verb in VERBS], n=1)
     hint = f"did you mean '{close[0]}'?" if close else see
     raise Problem(printable(words[0]), "no such verb", hint, Exit.USAGE)
 
