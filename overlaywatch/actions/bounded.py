@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from overlaywatch.units import format_duration
+
 _MOST_TEXT: Final = 4000
 _DONE, _SAID = 0, 1
 
@@ -35,7 +37,7 @@ def bounded(work: Callable[[], str | None], limit: float) -> str | None:
     if text is None:
         os.kill(pid, signal.SIGKILL)
         _reap_if_it_dies(pid)
-        return f"no answer within {limit:.0f} s"
+        return f"no answer within {format_duration(limit)}"
     return _answer(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text)
 
 

@@ -161,10 +161,11 @@ class _Climb:
             self.action.announce(text)
 
     def _run(self, rung: Rung) -> str | None:
+        wall = f"overlaywatch: {self.message}"
         try:
             if rung.limit:
-                return bounded(lambda: rung.run(self.grace, self.message), rung.limit)
-            return rung.run(self.grace, self.message)
+                return bounded(lambda: rung.run(self.grace, wall), rung.limit)
+            return rung.run(self.grace, wall)
         except Exception as error:  # the next rung must have its turn, whatever this one met
             return str(error) or type(error).__name__
 
@@ -216,6 +217,6 @@ def _usable(rung: Rung, plan: RebootPlan) -> bool:
 
 
 def _message(decision: Decision) -> str:
-    """What users read on their terminals, and whoever reads the kernel's log afterwards."""
+    """What users read on their terminals, and whoever reads the kernel's log afterwards; both put a name before it."""
     place = printable(decision.mount_point)
-    return f"overlaywatch: rebooting: the writable layer of {place} is at its end: {printable(decision.reason)}"
+    return f"rebooting: the writable layer of {place} is at its end: {printable(decision.reason)}"

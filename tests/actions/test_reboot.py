@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The action `reboot`: when it refuses, and how it climbs its ladder. No rung here restarts anything."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from overlaywatch.actions.bounded import bounded
+from overlaywatch.actions.reboot import RebootAction, RebootPlan
+from overlaywatch.actions.reboot_rungs import Rung, default_rungs, kernel_rung, logind_rung, program_rung, sync_rung
+from overlaywatch.model import Decision, LayerState, Outcome, OutcomeKind
+from overlaywatch.ports import Plan
+from tests.actions.facts import DAY, Desk, FakeClock, decision, surroundings, table
+
+SNAPSHOT: Final = ("filesystem:/", "dm-snapshot:live-rw", "ramfs:rootfs", "ram")
+
+
+class Ladder:
+    """Rungs that note how they were taken, on a clock that stands still by itself."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.taken: list[tuple[str, float, float]] = []
+        self.desk = Desk()
+
+    def rung(self, name: str, problem: str | None = None, **traits: Any) -> Rung:
+        """A rung that says `problem`; what is noted is its name, the grace it got, and when."""
+
+        def run(grace: float, message: str) -> str | None:
+            assert message.startswith("overlaywatch: rebooting")
+            self.taken.append((name, grace, self.clock.now - 1000.0))
+            return problem
+
+        return Rung(name, run, **traits)
+
+    def climb(self, rungs: Sequence[Rung], because: Decision | None = None, grace: str = "60s") -> Outcome:
+        """Plan and apply; the outcome is that of a machine that stays up whatever is done."""
+        made = RebootAction.from_table(table(grace=grace), self.desk.context())
+        action = RebootAction("it", made.settings, self.desk.announced.append, rungs, self.clock.wait)
+        around = surroundings(monotonic=self.clock)
+        return action.apply(action.plan(because or decision(), around), around)
+
+
+def plan(because: Decision | None = None, uptime: float = DAY, past: Sequence[float] = (), **keys: object) -> Plan:
+    """The plan of the action with its real rungs, which are not touched by planning."""
+    action = RebootAction.from_table(table(**keys), Desk().context())
+    around = surroundings(uptime=uptime, past=past, monotonic=lambda: 200_000.0)
+    return action.plan(because or decision(), around)
+
+
+def test_machine_that_has_just_come_up_is_not_rebooted() -> None:
+    """A reboot that does not help must not become a loop."""
+    assert plan(uptime=1799).refusal.startswith("the machine is up for 29 min only, min_uptime is 30 min")
+    assert plan(uptime=1800).refusal == ""
+    assert plan(uptime=1, min_uptime="0s").refusal == ""
+
+
+def test_budget_holds() -> None:
+    """Counted from the ledger, in a sliding window."""
+    day_ago, recently = 200_000.0 - DAY, 200_000.0 - 3600
+    assert plan(past=[recently]).refusal == ("it was done 1 times in the last 24 h, max_per allows 1; again in 23 h")
+    assert plan(past=[day_ago]).refusal == ""
+    assert plan(past=[day_ago + 1]).refusal != ""
+    assert plan(past=[recently], max_per={"count": 2}).refusal == ""
+    twice = plan(past=[day_ago + 100, recently], max_per={"count": 2})
+    assert twice.refusal.endswith("again in 100 s")
+    assert plan(past=[recently], max_per={"window": "30m"}).refusal == ""
+
+
+def test_refused_plans_are_not_applied() -> None:
+    """Whoever applies one all the same gets its refusal as the outcome."""
+    ladder = Ladder()
+    action = RebootAction.from_table(table(), ladder.desk.context())
+    around = surroundings(uptime=60)
+    outcome = action.apply(action.plan(decision(), around), around)
+    assert (outcome.kind, outcome.reason.partition(" only")[0]) == (OutcomeKind.REFUSED, "the machine is up for 60 s")
+    assert ladder.desk.announced == []
+
+
+def test_plan_names_the_rungs() -> None:
+    """A dry run says when, and by what."""
+    assert plan(decision(chain=["tmpfs:/run", "ram"])).steps == (
+        "reboot in 60 s, by the first that works of: logind, init, init by force, sync, reboot(2), SysRq",
+    )
+
+
+@pytest.mark.parametrize("state", [LayerState.INVALID, LayerState.FAILED])
+def test_dead_root_goes_straight_to_the_kernel(state: LayerState) -> None:
+    """Nothing can be started any more and nobody be told; a flush would hang."""
+    made = plan(decision(states=frozenset({LayerState.OK, state}), chain=SNAPSHOT))
+    assert made.payload == RebootPlan(5.0, dead_root=True, may_flush=False)
+    assert made.steps[0].endswith("of: reboot(2), SysRq")
+
+
+def test_other_dead_mount_points_leave_programs_alive() -> None:
+    """When /srv is dead, /usr is not."""
+    made = plan(decision("/srv", states=frozenset({LayerState.INVALID}), chain=SNAPSHOT))
+    assert made.payload == RebootPlan(60.0, dead_root=False, may_flush=False)
+
+
+@pytest.mark.parametrize(
+    "because",
+    [
+        decision(chain=SNAPSHOT),
+        decision(chain=["filesystem:/", "dm-thin-pool:pool", "ram"]),
+        decision(states=frozenset({LayerState.OVERFLOW})),
+    ],
+)
+def test_nothing_is_flushed_into_what_may_overflow(because: Decision) -> None:
+    """Writing out dirty data can be what turns a persistent snapshot invalid."""
+    assert "sync" not in plan(because).steps[0]
+
+
+def test_accepted_rung_is_watched_for_its_grace_and_more() -> None:
+    """logind lets the grace pass; if the machine is still up long after, the next rung follows at once."""
+    ladder = Ladder()
+    outcome = ladder.climb(
+        [ladder.rung("polite", waits=True, settle=90.0), ladder.rung("firm", settle=30.0), ladder.rung("last", "EPERM")]
+    )
+    assert ladder.taken == [("polite", 60.0, 0.0), ("firm", 0.0, 150.0), ("last", 0.0, 180.0)]
+    assert outcome.kind is OutcomeKind.FAILED
+    assert outcome.reason == (
+        "polite: accepted, and the machine is still up; firm: accepted, and the machine is still up; last: EPERM"
+    )
+    assert outcome.took_seconds == 180.0
+
+
+def test_rung_that_cannot_wait_comes_after_the_grace() -> None:
+    """Users get their time also when there is no logind to grant it."""
+    ladder = Ladder()
+    ladder.climb([ladder.rung("polite", "no bus", waits=True, settle=90.0), ladder.rung("firm", settle=30.0)])
+    assert ladder.taken == [("polite", 60.0, 0.0), ("firm", 0.0, 60.0)]
+
+
+def test_preparation_is_not_waited_for() -> None:
+    """A rung that restarts nothing, such as sync, is followed by the next one at once."""
+    ladder = Ladder()
+    ladder.climb([ladder.rung("sync"), ladder.rung("last", settle=5.0)], grace="0s")
+    assert ladder.taken == [("sync", 0.0, 0.0), ("last", 0.0, 0.0)]
+
+
+def test_every_step_is_announced() -> None:
+    """The kernel's log has it all, because the outcome may never be written anywhere."""
+    ladder = Ladder()
+    ladder.climb([ladder.rung("polite", "no bus", waits=True), ladder.rung("firm", settle=30.0)])
+    assert ladder.desk.announced == [
+        "rebooting: the writable layer of / is at its end: headroom is 50.0 MiB, below 64.0 MiB (in 60 s)",
+        "polite: no bus",
+        "firm: accepted, and the machine is still up",
+    ]
+
+
+def test_announcement_that_fails_stops_nothing() -> None:
+    """Where there is no kernel log, the machine is rebooted without one."""
+    ladder = Ladder()
+
+    def fail(text: str) -> None:
+        raise OSError(text)
+
+    made = RebootAction.from_table(table(), ladder.desk.context())
+    action = RebootAction("it", made.settings, fail, [ladder.rung("firm")], ladder.clock.wait)
+    action.apply(action.plan(decision(), surroundings()), surroundings())
+    assert [name for name, _, _ in ladder.taken] == ["firm"]
+
+
+def test_rung_that_breaks_makes_room_for_the_next() -> None:
+    """Whatever goes wrong in one rung is only its failure."""
+    ladder = Ladder()
+
+    def break_down(grace: float, message: str) -> str | None:
+        raise RuntimeError(f"{grace} {message}"[:3])
+
+    outcome = ladder.climb([Rung("broken", break_down), Rung("broken child", break_down, limit=5.0)], grace="0s")
+    assert outcome.reason == "broken: 0.0; broken child: 0.0"
+
+
+def test_person_who_cancels_is_obeyed() -> None:
+    """`shutdown -c` while the grace lasts: no further rung is taken."""
+    ladder = Ladder()
+    polite = ladder.rung("polite", waits=True, settle=90.0, limit=5.0, withdrawn=lambda: ladder.clock.now > 1021)
+    # Rungs with a limit run in a child: what they note stays there.
+    outcome = ladder.climb([polite, ladder.rung("firm")])
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.REFUSED, "somebody has cancelled it (shutdown -c)")
+    assert (ladder.taken, sum(ladder.clock.waits)) == ([], 25.0)
+    assert ladder.desk.announced[-1] == "cancelled"
+
+
+def test_schedule_that_is_carried_out_is_not_a_cancellation() -> None:
+    """In the last seconds a schedule vanishes because it comes true."""
+    ladder = Ladder()
+    polite = ladder.rung("polite", waits=True, settle=90.0, limit=5.0, withdrawn=lambda: ladder.clock.now > 1056)
+    ladder.climb([polite, ladder.rung("firm")])
+    assert ladder.taken == [("firm", 0.0, 150.0)]
+
+
+# --- the rungs themselves, with programs that only write down how they were called -----------------
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Callable[[str], tuple[str, ...]]:
+    """A program in place of busctl; `answers` is shell for what it does with $method."""
+
+    def make(answers: str) -> tuple[str, ...]:
+        program = tmp_path / "busctl"
+        program.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\nmethod=$5\n{answers}\n')
+        program.chmod(0o755)
+        return (str(program),)
+
+    return make
+
+
+def test_logind_is_asked_as_its_manual_says(bus: Callable[[str], tuple[str, ...]], tmp_path: Path) -> None:
+    """org.freedesktop.login1(5): the message first, then the time in microseconds; then it is read back."""
+    rung = logind_rung(
+        bus("""case $1 in get-property) echo '(st) "reboot" 1700000060000000';; esac"""), "reboot", lambda: 1.7e9
+    )
+    assert rung.run(60.0, "going down") is None
+    manager = "org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager"
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        f"call {manager} SetWallMessage sb going down true",
+        f"call {manager} ScheduleShutdown st reboot 1700000060000000",
+        f"get-property {manager} ScheduledShutdown",
+    ]
+    assert not rung.withdrawn()
+
+
+def test_logind_that_refuses_is_a_failure(bus: Callable[[str], tuple[str, ...]]) -> None:
+    """Its own words are kept."""
+    rung = logind_rung(bus("case $method in ScheduleShutdown) echo 'Call failed: Access denied'; exit 1;; esac"))
+    assert rung.run(60.0, "x") == "exit status 1: Call failed: Access denied"
+
+
+def test_logind_that_forgets_is_a_failure(bus: Callable[[str], tuple[str, ...]]) -> None:
+    """Accepted is not scheduled."""
+    rung = logind_rung(bus("""case $1 in get-property) echo '(st) "" 0';; esac"""))
+    assert rung.run(60.0, "x") == "accepted, but what is scheduled then is ''"
+
+
+@pytest.mark.parametrize(
+    ("answer", "withdrawn"),
+    [('(st) "reboot" 17', False), ('(st) "" 0', True), ('(st) "poweroff" 17', True), ("Failed to connect", False)],
+)
+def test_cancellation_is_seen(bus: Callable[[str], tuple[str, ...]], answer: str, withdrawn: bool) -> None:
+    """Nothing scheduled, or something else: somebody decided otherwise. No answer is no decision."""
+    assert logind_rung(bus(f"echo '{answer}'")).withdrawn() is withdrawn
+
+
+def test_programs_that_are_not_there_are_a_failure() -> None:
+    """Without systemd and without a reboot program the kernel's own way is left."""
+    assert program_rung("init", (("no-such-1", "x"), ("no-such-2",)), 90.0).run(0.0, "x") == (
+        "no program: no-such-1, no-such-2"
+    )
+    assert logind_rung(("no-such-busctl",)).run(60.0, "x") == "no-such-busctl: no such file or directory"
+
+
+def test_first_program_that_is_there_is_run(tmp_path: Path) -> None:
+    """Init systems differ; its failure is told with its words."""
+    commands = (("no-such",), ("sh", "-c", f"echo ran >{tmp_path}/ran"), ("sh", "-c", "exit 1"))
+    assert program_rung("init", commands, 90.0).run(0.0, "x") is None
+    assert (tmp_path / "ran").exists()
+    assert program_rung("init", (("sh", "-c", "echo no; exit 1"),), 90.0).run(0.0, "x") == "exit status 1: no"
+
+
+def test_kernel_rung_tells_why_it_is_still_here() -> None:
+    """reboot(2) returns only with an error."""
+
+    def refuse() -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    assert kernel_rung("reboot(2)", refuse).run(0.0, "x") == "operation not permitted"
+
+
+def test_sync_that_never_ends_is_given_up() -> None:
+    """On a dead device sync waits in the kernel for ever."""
+    ladder = Ladder()
+    before = time.monotonic()
+    outcome = ladder.climb([sync_rung(lambda: time.sleep(600), 0.2)], grace="0s")
+    assert outcome.reason == "sync: no answer within 200 ms"
+    assert time.monotonic() - before < 10
+
+
+def test_bounded_work_answers() -> None:
+    """What the work says comes back, also through its death."""
+    assert bounded(lambda: None, 10.0) is None
+    assert bounded(lambda: "no\udcff", 10.0) == "no\\udcff"
+    assert bounded(lambda: str(1 / 0), 10.0) == "division by zero"
+    assert bounded(lambda: os.kill(os.getpid(), signal.SIGKILL), 10.0) == "its process was killed by signal 9"
+    assert bounded(lambda: "x" * 100_000, 10.0) == "x" * 4000
+
+
+def test_default_ladder_ends_with_what_needs_nothing() -> None:
+    """The last two rungs start no program, cannot hang and flush nothing; all that can hang has a limit."""
+    rungs = default_rungs()
+    assert [rung.name for rung in rungs] == ["logind", "init", "init by force", "sync", "reboot(2)", "SysRq"]
+    assert not any(rung.needs_programs or rung.flushes or rung.limit for rung in rungs[-2:])
+    assert all(rung.limit > 0 for rung in rungs[:-2])
