@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory and swap are read in bytes; swap that is RAM itself does not count as room."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from overlaywatch.kernel.errors import KernelTextError
+from overlaywatch.kernel.meminfo import Swap, parse_meminfo, parse_swaps, swap_free_real
+
+DATA = Path(__file__).with_name("data")
+HEADING = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+SIZES = st.integers(0, 2**40).map(lambda size: size * 1024)
+SWAPS = st.builds(
+    Swap,
+    name=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1),
+    type=st.sampled_from(["partition", "file"]),
+    size=SIZES,
+    used=SIZES,
+    priority=st.integers(-2, 32767),
+)
+
+
+def swap_line(swap: Swap) -> str:
+    """As swap_show() of the kernel prints it."""
+    name = "".join(f"\\{ord(one):03o}" if one in " \t\n\\" else one for one in swap.name)
+    gap = " " * max(1, 40 - len(name))
+    tabs = "\t\t" if swap.type == "file" else "\t"
+    return f"{name}{gap}{swap.type}{tabs}{swap.size // 1024}\t\t{swap.used // 1024}\t\t{swap.priority}\n"
+
+
+def test_real_meminfo() -> None:
+    """The figures of a real live system, in bytes."""
+    memory = parse_meminfo((DATA / "meminfo.txt").read_text())
+    assert (memory.total, memory.available) == (996368 * 1024, 766144 * 1024)
+    assert (memory.dirty, memory.writeback) == (464 * 1024, 0)
+    assert (memory.unevictable, memory.mlocked, memory.shmem) == (28404 * 1024, 26700 * 1024, 2816 * 1024)
+    assert (memory.swap_total, memory.swap_free) == (0, 0)
+
+
+def test_field_that_the_kernel_does_not_print_is_unknown() -> None:
+    """Kernels before 3.14 do not estimate what is available: that is None, not 0."""
+    text = (DATA / "meminfo.txt").read_text().replace("MemAvailable", "MemImaginable")
+    assert parse_meminfo(text).available is None
+
+
+def test_field_that_every_kernel_prints_is_missed() -> None:
+    """Without MemTotal it is no meminfo, and the error says what is missing."""
+    with pytest.raises(KernelTextError, match="meminfo: expected a line 'MemTotal: NUMBER kB'"):
+        parse_meminfo("MemFree: 1 kB\n")
+
+
+@given(st.text() | st.text("MemTotal:0123456789 kB\n"))
+def test_garbage_is_a_kernel_text_error(text: str) -> None:
+    """Anything else is refused in one way."""
+    for parse in (parse_meminfo, parse_swaps):
+        try:
+            parse(text)
+        except KernelTextError:
+            continue
+
+
+@given(st.lists(SWAPS))
+def test_swaps_round_trip(swaps: list[Swap]) -> None:
+    """Areas under any name are read back."""
+    assert parse_swaps(HEADING + "".join(map(swap_line, swaps))) == tuple(swaps)
+
+
+def test_swap_on_zram_is_no_room() -> None:
+    """What is swapped out to zram stays in memory."""
+    disk = Swap("/dev/vda2", "partition", 1000, 400, -2)
+    zram = Swap("/dev/zram0", "partition", 5000, 0, 100)
+    assert swap_free_real([disk, zram]) == 600
+    assert swap_free_real([zram]) == 0
