@@ -68,14 +68,11 @@ class DmReader(Protocol):
         ...
 
     def fileno(self) -> int | None:
-        """A descriptor that polls readable after an event; None if there is none."""
+        """A descriptor that polls readable after an event, until the next devices(); None if there is none."""
         ...
 
     def arm_poll(self) -> None:
-        """Make fileno() wait for the next event, and forget the cached tables: this one may have swapped any of them.
-
-        To be called when it polls readable (it stays so until then), and before devices(), or an event gets lost.
-        """
+        """Heed an event without a look: wait for the next one, and forget the tables, any of which may be another."""
         ...
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ This file must not know what the targets mean. What it takes care of:
 import errno
 import fcntl
 import os
+import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,6 +66,9 @@ class IoctlReader:
         except OSError:
             self.close()
             raise
+        self._poll = select.poll() if self.version >= dm_wire.ARM_POLL_SINCE else None
+        if self._poll is not None:
+            self._poll.register(self._fd, select.POLLIN)
 
     @property
     def name(self) -> str:
@@ -72,7 +76,9 @@ class IoctlReader:
         return "ioctl"
 
     def devices(self) -> tuple[DmDevice, ...]:
-        """See DmReader."""
+        """See DmReader. Heeds an event first, so that whoever waits for fileno() has nothing to do but look."""
+        if self._poll is not None and self._poll.poll(0):
+            self.arm_poll()
         now = self._clock()
         looks = [self._look(number, now) for number in self._list()]
         devices = tuple(device for device in looks if device is not None)
@@ -105,11 +111,11 @@ class IoctlReader:
 
     def fileno(self) -> int | None:
         """See DmReader; None before Linux 4.13, whose control device cannot be waited for."""
-        return self._fd if self.version >= dm_wire.ARM_POLL_SINCE else None
+        return None if self._poll is None else self._fd
 
     def arm_poll(self) -> None:
         """See DmReader. What the event was is not told: every table is read again."""
-        if self.version >= dm_wire.ARM_POLL_SINCE:
+        if self._poll is not None:
             self._ask(dm_wire.CMD_ARM_POLL, _FIRST)
         self.invalidate_tables()
 
