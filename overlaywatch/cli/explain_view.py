@@ -77,8 +77,8 @@ def _what_df_shows(verdict: Verdict, tick: Tick) -> str:
 
 
 def _forecast_sentence(forecast: Forecast) -> str:
-    if forecast.time_to_full_seconds is None:
-        return ""
+    if not forecast.time_to_full_seconds:
+        return ""  # not justified; or full already, which the headroom says
     rate = forecast.fill_bytes_per_second
     speed = f", at {format_size(int(rate))}/s" if rate else ""
     return f"Full in {format_duration(forecast.time_to_full_seconds)}{speed}."

@@ -119,7 +119,7 @@ def _headings(table: Table, grid: Grid, tail: Sequence[int]) -> str:
     name, used, headroom, *others = table.headings
     cells = [head.ljust(width) for head, width in zip(others, tail, strict=False) if width]
     parts = [name.ljust(grid.name), used.ljust(grid.bar + 1 + RATIO), headroom.rjust(grid.headroom), *cells]
-    return GAP.join(parts)
+    return GAP.join(parts).rstrip()
 
 
 def _line(row: Row, grid: Grid, tail: Sequence[int], screen: Screen) -> str:
