@@ -2,8 +2,8 @@
 """Kernel events of devices that come, go or change: netlink, NETLINK_KOBJECT_UEVENT (lib/kobject_uevent.c).
 
 This file must not know what is done about them. The socket is pyroute2's; it is read in the engine's own loop, without
-waiting and without its threads. Importing pyroute2 takes about 25 MiB and 0.2 s, so nobody but the daemon should
-import this file.
+waiting and without its threads. Importing even this part of pyroute2 takes 4 to 14 MiB and 0.1 s, so nobody but the
+daemon should import this file.
 """
 
 import errno
@@ -11,8 +11,15 @@ import socket
 from dataclasses import dataclass
 from typing import Final
 
-from pyroute2.netlink import NETLINK_KOBJECT_UEVENT
-from pyroute2.netlink.nlsocket import NetlinkSocket
+from overlaywatch.kernel.lean import bare_package
+
+try:
+    with bare_package("pyroute2"):
+        from pyroute2.netlink import NETLINK_KOBJECT_UEVENT
+        from pyroute2.netlink.nlsocket import NetlinkSocket
+except (ImportError, AttributeError):
+    from pyroute2.netlink import NETLINK_KOBJECT_UEVENT
+    from pyroute2.netlink.nlsocket import NetlinkSocket
 
 _KERNEL_GROUP: Final = 1  # group 2 is udevd's own, in a format of its own
 _BUFFER: Final = 16384  # the kernel's limit is 2048 of variables (UEVENT_BUFFER_SIZE), and the path before them
