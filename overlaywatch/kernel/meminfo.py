@@ -2,6 +2,11 @@
 """Memory: /proc/meminfo and /proc/swaps, as proc_meminfo(5) and proc_swaps(5) describe them.
 
 This file must not know which layers live in memory. Everything is in bytes.
+
+psutil is not used for this: its virtual_memory() takes 48 µs and three system calls, swap_memory() 99 µs, and neither
+tells Dirty, Writeback, Unevictable or which swap is zram. One pread of a file that is kept open, and this parser, take
+21 µs for all of it, from one moment, and need no descriptor when there are none left. (Measured with psutil 7.2 on
+Linux 6.18.) For what psutil is best at see writers.py.
 """
 
 import re
