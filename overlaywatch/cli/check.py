@@ -17,7 +17,9 @@ Quantity = TypeVar("Quantity", int, float)
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What `check` takes."""
-    parser.add_argument("mount_point", metavar="MOUNT_POINT", nargs="?", help="or any path on it; without: all")
+    parser.add_argument(
+        "mount_point", metavar="MOUNT_POINT", nargs="?", help="or a path on one; without: all that are watched"
+    )
     ratio, size = _quantity(parse_ratio), _quantity(parse_size)
     parser.add_argument("--warning", metavar="RATIO", type=ratio, help="used more than this, such as 80%%")
     parser.add_argument("--critical", metavar="RATIO", type=ratio, help="used more than this, such as 90%%")

@@ -13,7 +13,9 @@ from overlaywatch.cli.world import World
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What `explain` takes."""
-    parser.add_argument("mount_point", metavar="MOUNT_POINT", nargs="?", help="or any path on it; without: all")
+    parser.add_argument(
+        "mount_point", metavar="MOUNT_POINT", nargs="?", help="or a path on one; without: all that are watched"
+    )
     add_json(parser)
     add_color(parser)
     add_config(parser)

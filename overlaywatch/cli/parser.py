@@ -77,11 +77,11 @@ def general_help() -> str:
     head = f"""\
         usage: {PROGRAM} VERB [OPTION...]
 
-        Knows how much room the writable overlay of a live-booted root really has, and acts
-        before it ends.
+        Knows how much room the writable overlay of a live-booted root really has,
+        and acts before it ends.
 
         """
     tail = f"""
-        '{PROGRAM} VERB --help' tells the options of a verb, overlaywatch(8) everything.
+        '{PROGRAM} VERB --help' tells its options, overlaywatch(8) everything.
         """
     return textwrap.dedent(head) + "\n".join(lines) + "\n" + textwrap.dedent(tail)

@@ -22,7 +22,18 @@ from overlaywatch.cli.words import (
     level_of_time,
     state_in_words,
 )
-from overlaywatch.model import BROKEN, NO_FORECAST, Forecast, Layer, LayerKind, LayerState, Reading, Tick, Verdict
+from overlaywatch.model import (
+    BROKEN,
+    NO_FORECAST,
+    Forecast,
+    Layer,
+    LayerKind,
+    LayerState,
+    Reading,
+    StageStatus,
+    Tick,
+    Verdict,
+)
 from overlaywatch.topology import Topology
 from overlaywatch.units import format_duration, format_size
 
@@ -217,9 +228,14 @@ def _stages(tick: Tick, screen: Screen) -> Iterator[str]:
     if active:
         yield from ("", screen.paint("POLICIES", Style.FAINT))
     for stage in active:
-        since = "" if stage.since is None else f" for {format_duration(max(tick.now - stage.since, 0.0))}"
-        text = f"{stage.policy}/{stage.stage} on {printable(stage.mount_point)} is active{since}: {stage.reason}"
+        text = f"{stage.policy}/{stage.stage} on {printable(stage.mount_point)} {_since(stage, tick)}: {stage.reason}"
         yield from (screen.paint(line, Style.WARN) for line in wrap(text, screen.prose_width))
+
+
+def _since(stage: StageStatus, tick: Tick) -> str:
+    """Without a daemon every stage that is true has become so just now."""
+    age = 0.0 if stage.since is None else tick.now - stage.since
+    return f"is active for {format_duration(age)}" if age >= 1 else "is true now"
 
 
 def not_seen(tick: Tick, screen: Screen) -> Iterator[str]:
