@@ -82,6 +82,6 @@ def general_help() -> str:
 
         """
     tail = f"""
-        '{PROGRAM} VERB --help' tells its options, overlaywatch(8) everything.
+        '{PROGRAM} VERB --help' tells more, overlaywatch(8) everything.
         """
     return textwrap.dedent(head) + "\n".join(lines) + "\n" + textwrap.dedent(tail)

@@ -61,9 +61,9 @@ def render_status(tick: Tick, screen: Screen, at: str, pause: str = "") -> list[
 
 def _head(tick: Tick, screen: Screen, at: str) -> Iterator[str]:
     system = next((verdict.live_system for verdict in tick.verdicts if verdict.live_system), None)
-    parts = [tick.host.hostname, f"Linux {tick.host.kernel}", system or "", at]
+    name = printable(tick.host.hostname)
+    parts = [name, f"Linux {tick.host.kernel}", system or "", at]
     first, *others = flow(filter(None, parts), screen.width)
-    name = tick.host.hostname
     yield screen.paint(name, Style.STRONG) + screen.paint(first[len(name) :], Style.FAINT)
     yield from (screen.paint(line, Style.FAINT) for line in others)
 
