@@ -92,9 +92,12 @@ def check_action(table: ActionTable) -> tuple[str, ...]:
     return make_action(table, _context(table.name, _tell_nobody))[1]
 
 
-def make_actions(settings: Settings, send: "Send") -> dict[str, Action]:
-    """All actions by name. `send` hands a notification to delivery. Raises ConfigErrors."""
-    return {table.name: make_action(table, _context(table.name, send))[0] for table in settings.actions}
+def make_actions(settings: Settings, send: "Send", *, captured: bool = False) -> dict[str, Action]:
+    """All actions by name. `send` hands a notification to delivery. Raises ConfigErrors.
+
+    For the facts of a `captured` machine they do not take this machine's files for those of that one.
+    """
+    return {table.name: make_action(table, _context(table.name, send, captured))[0] for table in settings.actions}
 
 
 def urls(settings: Settings) -> tuple[str, ...]:
@@ -104,8 +107,8 @@ def urls(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in found if isinstance(one, str)))
 
 
-def _context(name: str, send: "Send") -> ActionContext:
-    return ActionContext(name, os.uname().nodename, send, announce, time.time)
+def _context(name: str, send: "Send", captured: bool = False) -> ActionContext:
+    return ActionContext(name, os.uname().nodename, send, announce, time.time, captured)
 
 
 def _tell_nobody(frame: Mapping[str, object]) -> None:
@@ -154,7 +157,7 @@ def plan_now(settings: Settings, root: KernelRoot = LIVE) -> tuple[Tick, tuple[P
         replace(one, stages=tuple(replace(stage, hold=0.0) for stage in one.stages)) for one in settings.policies
     )
     tick, headroom = _look(settings, at_once, root)
-    actions = make_actions(settings, _tell_nobody)
+    actions = make_actions(settings, _tell_nobody, captured=not root.is_live)
     ledger = read_ledger(RUN_DIRECTORY, tick.host.boot_id)
     around = Surroundings(headroom, time.clock_gettime(time.CLOCK_BOOTTIME), ledger.past, time.monotonic)
     return tick, tuple(actions[one.action].plan(one, around) for one in tick.decisions)

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from overlaywatch.actions.program import MOST_OUTPUT, Ended, Program
-from overlaywatch.actions.run import RunAction
+from overlaywatch.actions.run import RunAction, environment
 from overlaywatch.model import Decision, Forecast, Outcome, OutcomeKind
 from overlaywatch.ports import Surroundings
 from overlaywatch.units import MIB
@@ -121,6 +122,14 @@ def test_program_is_told_why_by_its_environment(tmp_path: Path) -> None:
         "OVERLAYWATCH_FILL_BYTES_PER_SECOND": "1048576",
         "OVERLAYWATCH_TIME_TO_FULL_SECONDS": "7",
     }
+
+
+def test_manual_names_every_variable() -> None:
+    """docs/configuration.md is where administrators look them up."""
+    manual = (Path(__file__).resolve().parents[2] / "docs/configuration.md").read_text()
+    told = environment(decision(forecast=FORECAST))
+    assert [name for name in told if f"`{name}`" not in manual] == []
+    assert set(re.findall(r"`(OVERLAYWATCH_[A-Z_]+)`", manual)) == set(told)
 
 
 def test_unknown_figures_are_not_set(tmp_path: Path) -> None:
