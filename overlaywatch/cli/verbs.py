@@ -28,7 +28,7 @@ VERBS: Final = (
     Verb("check", "[MOUNT_POINT]", "check", "monitoring plugin: ok, warning, critical or unknown", plugin=True),
     Verb("plan", "", "plan", "what every policy would do right now, doing nothing"),
     Verb("config check", "[PATH]", "config_check", "check the configuration, and tell every error in it"),
-    Verb("config show", "", "config_show", "the merged configuration, and where each value comes from"),
+    Verb("config show", "", "config_show", "the merged configuration, and the file of each value"),
     Verb("pause", "[DURATION]", "pause", "no action but alerts until resumed, or for a time"),
     Verb("resume", "", "resume", "end the pause"),
     Verb("run", "", "run", "the daemon, in the foreground"),
