@@ -60,8 +60,9 @@ def _resolve(address: Address) -> list[Address]:
         return [address]
     try:
         answers = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    except OSError as error:
-        raise AddressError(f"no address of the name {address.host!r}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise AddressError(f"no address of the name {address.host!r}: {why}") from error
     return [Address(str(answer[4][0]), address.port) for answer in answers]
 
 

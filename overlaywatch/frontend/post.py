@@ -43,7 +43,7 @@ class AddressBook:
         for host, port in places:
             try:
                 self.find(host, port)
-            except OSError:
+            except (OSError, UnicodeError):
                 continue  # it will be asked again when there is something to tell
 
 
