@@ -48,18 +48,25 @@ def test_looking_loads_neither_netlink_nor_metrics(words: tuple[str, ...]) -> No
     assert loaded & {"pyroute2", "prometheus_client", "sdnotify", "psutil", "asyncio", "ssl", "http"} == set()
 
 
+def mount_points(document: str) -> list[str]:
+    """The watched mount points of `status --json`."""
+    return [mount["mount_point"] for mount in json.loads(document)["mounts"]]
+
+
 def test_status_of_this_machine() -> None:
     """Whatever machine this is, status says what it knows, in text and in JSON, and both agree."""
-    shown, document = run("status", COLUMNS="80"), run("status", "--json")
+    for _ in range(5):  # somebody may be mounting something here right now
+        before, shown, after = run("status", "--json"), run("status", COLUMNS="80"), run("status", "--json")
+        if mount_points(before.stdout) == mount_points(after.stdout):
+            break
 
-    assert shown.returncode == document.returncode
     assert shown.returncode in (0, 1, 3)
-    found = json.loads(document.stdout)
+    found = json.loads(after.stdout)
     assert (found["version"], shown.stdout.split(" ", 1)[0]) == (1, found["host"]["hostname"])
-    lines = shown.stdout.splitlines()
-    for mount in found["mounts"]:
-        assert len(mount["mount_point"]) > 30 or any(line.startswith(f"{mount['mount_point']} ") for line in lines)
+    lines = shown.stdout.partition("NOT SEEN")[0].splitlines()
     assert max(map(len, lines)) <= 80
+    for point in mount_points(after.stdout):
+        assert len(point) > 30 or any(line.startswith(f"{point} ") for line in lines)
 
 
 def test_status_without_privilege() -> None:
