@@ -55,6 +55,7 @@ class FrontendLink:
         self._decoder = pipe.Decoder()
         self._half = b""
         self._tick = b""
+        self._latest = b""
         self._frames: deque[bytes] = deque(maxlen=MOST_FRAMES)
         self._pause = 0.0
         self._born = 0.0
@@ -97,13 +98,15 @@ class FrontendLink:
             return
         self._decoder, self._half, self._born = pipe.Decoder(), b"", now
         self._frames.clear()
+        # The next tick may be seconds away: until then the new one answers with the last.
+        self._tick = self._latest
         os.set_blocking(self._handle.read_fd, False)
         os.set_blocking(self._handle.write_fd, False)
         self._reborn()
 
     def publish(self, tick: bytes) -> None:
         """The newest tick, encoded; one that was not sent yet is forgotten."""
-        self._tick = tick
+        self._tick = self._latest = tick
 
     def post(self, frame: Mapping[str, object]) -> None:
         """A notification; the oldest is dropped when a thousand wait (the outbox still knows it)."""
