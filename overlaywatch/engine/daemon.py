@@ -5,7 +5,6 @@ Must not know any source, action or renderer; they come in as parts. It listens 
 that may wait (actions, deliveries, scrapes) happens in another process.
 """
 
-import contextlib
 import logging
 import os
 import select
@@ -30,18 +29,13 @@ from overlaywatch.engine.publisher import Publisher
 from overlaywatch.engine.rhythm import Rhythm
 from overlaywatch.engine.systemd import ServiceManager
 from overlaywatch.kernel.uevent import UeventSocket
-from overlaywatch.kernel.writers import describe, read_writers
-from overlaywatch.model import LayerKind, Outcome, Tick
+from overlaywatch.model import Outcome, Tick
 from overlaywatch.ports import Action, Surroundings
 
 log: Final = logging.getLogger(__name__)
 
 LISTEN_PATIENCE: Final = 2.0
 """Seconds that READY waits for the frontend: monitoring does not depend on it."""
-
-
-_FILLED_IN_MEMORY: Final = frozenset({LayerKind.OVERLAY, LayerKind.TMPFS, LayerKind.RAMFS, LayerKind.RAM})
-"""Limits that writes may reach without passing a block device, whose counters then say nothing."""
 
 
 class Engine:
@@ -231,14 +225,13 @@ class Engine:
         self._counters.tick_took(cost)
         for level, text in self._remarks.of(tick):
             log.log(level, "%s", text)
-        if tick.decisions:
-            _name_writers(tick)
         for frame in self._outbox.take():
             self._link.post(frame)
         encoded = self._publisher.encode(tick, self._counters, ready=self._ready)
         if encoded is not None:
             self._link.publish(encoded)
         self._manager.tick_finished(tick)
+        journal.name_writers(tick.decisions)
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -312,15 +305,6 @@ class Engine:
 def _telling(actions: Mapping[str, Action]) -> frozenset[str]:
     """The actions that only tell somebody: all that a layer of unknown state may call for."""
     return frozenset(name for name, action in actions.items() if not action.changes)
-
-
-def _name_writers(tick: Tick) -> None:
-    """The first question of whoever reads that a stage became true. After the actions: it takes some 10 ms."""
-    kinds = {(decision.verdict.limit or "").partition(":")[0] for decision in tick.decisions}
-    with contextlib.suppress(OSError):
-        found = describe(read_writers(into_memory=not kinds.isdisjoint(_FILLED_IN_MEMORY)))
-        if found:
-            log.warning("most was written, each since it began, by %s", found)
 
 
 def open_uevents() -> UeventSocket | None:
