@@ -29,14 +29,15 @@ from overlaywatch.ports import ActionContext, Plan, Surroundings
 from overlaywatch.units import format_duration, format_size
 
 LONGEST_LOOK: Final = 1.0
-"""Seconds that plan() may look for files: whoever can write to the tree can make it endless."""
+"""Seconds that plan() may look for files, and again for their users: whoever is hostile can make both endless."""
 
-MOST_ENTRIES: Final = 200_000
+MOST_ENTRIES: Final = 100_000
 """Names that plan() looks at, so that its memory is bounded as well."""
 
 _SHOWN_FILES: Final = 50
 _CANNOT_DELETE: Final = BROKEN | {LayerState.NEEDS_CHECK}
-_LOOK_FOR_USERS_SHARE: Final = 0.25
+_LONGEST_LOOK_FOR_USERS: Final = 10.0
+"""Seconds that apply() may look for users of files, in its own process: a busy machine has many, and slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class PurgeAction:
         return cls(context.name, PurgeSettings.from_table(table), context.unix_time, context.captured)
 
     def plan(self, decision: Decision, surroundings: Surroundings) -> Plan:
-        """Look for files, for one second at most, and choose. Changes nothing, not even an access time."""
+        """Look for files, for two seconds at most, and choose. Changes nothing, not even an access time."""
         refusal, needs = self._needs(decision, surroundings)
         if refusal:
             return Plan(self.name, self.type, decision, refusal=refusal, needs_bytes=needs)
@@ -159,7 +160,7 @@ class PurgeAction:
 
     def _find(self, decision: Decision, surroundings: Surroundings) -> Findings:
         now = self.unix_time()
-        enough = _Enough(surroundings.monotonic, min(LONGEST_LOOK, self.settings.timeout))
+        in_use = read_in_use(self.root, _Enough(surroundings.monotonic, LONGEST_LOOK))
         with (
             _open_mount(decision.mount_point) as root,
             worth_on(decision.verdict, root, now - surroundings.uptime_seconds) as worth,
@@ -168,10 +169,10 @@ class PurgeAction:
                 patterns=PatternSet(parse_pattern(text) for text in self.settings.paths),
                 touched_before=now - self.settings.older_than,
                 off_limits=denied.identities(self._off_limits()),
-                in_use=read_in_use(self.root, enough.nearly),
+                in_use=in_use,
                 worth=worth,
             )
-            return Walk(decision.mount_point, rules, enough).run(root)
+            return Walk(decision.mount_point, rules, _Enough(surroundings.monotonic, LONGEST_LOOK)).run(root)
 
     def _off_limits(self) -> tuple[str, ...]:
         path = self.root.proc / "self" / "mountinfo"
@@ -185,7 +186,8 @@ class PurgeAction:
             until=plan.until_headroom,
             time_left=lambda: self.settings.timeout - attempt.elapsed,
         )
-        in_use = read_in_use(self.root, _Enough(surroundings.monotonic, LONGEST_LOOK))
+        limit = min(_LONGEST_LOOK_FOR_USERS, self.settings.timeout / 2)
+        in_use = read_in_use(self.root, _Enough(surroundings.monotonic, limit))
         with _open_mount(mount_point) as root:
             return delete(root, plan.files, goal, in_use)
 
@@ -202,10 +204,6 @@ class _Enough:
     def __call__(self) -> bool:
         self._entries += 1
         return self._entries > MOST_ENTRIES or self._clock() - self._begin > self._seconds
-
-    def nearly(self) -> bool:
-        """Whether the share of it that looking for users of files may take is over."""
-        return self._clock() - self._begin > self._seconds * _LOOK_FOR_USERS_SHARE
 
 
 @contextlib.contextmanager
