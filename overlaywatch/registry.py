@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from overlaywatch import policy
@@ -22,6 +21,7 @@ from overlaywatch.config.errors import ConfigError, ConfigErrors
 from overlaywatch.config.settings import ActionTable, Settings
 from overlaywatch.config.table import Table
 from overlaywatch.engine import host
+from overlaywatch.engine.folder import run_directory
 from overlaywatch.engine.memory import read_ledger
 from overlaywatch.engine.monitor import Monitor
 from overlaywatch.engine.pause import is_paused
@@ -64,7 +64,6 @@ ACTIONS: Final[Mapping[str, Callable[[Table, ActionContext], Action]]] = {
 }
 
 LIVE: Final = KernelRoot()
-RUN_DIRECTORY: Final = Path("/run/overlaywatch")
 
 
 # --- configuration ------------------------------------------------------------------------------
@@ -158,7 +157,7 @@ def plan_now(settings: Settings, root: KernelRoot = LIVE) -> tuple[Tick, tuple[P
     )
     tick, headroom = _look(settings, at_once, root)
     actions = make_actions(settings, _tell_nobody, captured=not root.is_live)
-    ledger = read_ledger(RUN_DIRECTORY, tick.host.boot_id)
+    ledger = read_ledger(run_directory(os.environ), tick.host.boot_id)
     around = Surroundings(headroom, time.clock_gettime(time.CLOCK_BOOTTIME), ledger.past, time.monotonic)
     return tick, tuple(actions[one.action].plan(one, around) for one in tick.decisions)
 
@@ -184,6 +183,6 @@ def _look(
         forecasts=seen.forecasts,
         stages=seen.stages,
         decisions=seen.decisions,
-        paused=is_paused(RUN_DIRECTORY, now),
+        paused=is_paused(run_directory(os.environ), now),
     )
     return tick, left.get

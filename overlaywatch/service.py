@@ -15,6 +15,7 @@ from overlaywatch.config.load import load
 from overlaywatch.config.settings import Settings
 from overlaywatch.engine import emergency, host, journal
 from overlaywatch.engine.daemon import Engine
+from overlaywatch.engine.folder import run_directory
 from overlaywatch.engine.parts import Parts
 from overlaywatch.frontend.process import FrontendHandle, prepare, spawn
 
@@ -55,7 +56,7 @@ def run_daemon(options: RunOptions) -> int:
     journal.set_up(service.warnings)
     parts = Parts(
         settings=service.settings,
-        folder=run_directory(),
+        folder=run_directory(os.environ),
         host=host.describe(),
         sources=registry.make_sources(),
         open_reader=registry.open_reader,
@@ -65,8 +66,3 @@ def run_daemon(options: RunOptions) -> int:
         prepare=emergency.prepare,
     )
     return Engine(parts).run()
-
-
-def run_directory() -> Path:
-    """Where state and pause are kept: what systemd gives, else /run/overlaywatch."""
-    return Path(os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or registry.RUN_DIRECTORY)

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from overlaywatch.cli.problem import Problem
 from overlaywatch.cli.screen import printable
+from overlaywatch.engine.folder import run_directory
 
 if TYPE_CHECKING:
     from overlaywatch.config.load import Gathered
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from overlaywatch.model import Tick
     from overlaywatch.ports import Plan
     from overlaywatch.service import RunOptions
-
-RUN_DIRECTORY: Final = "/run/overlaywatch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +98,6 @@ def real_world() -> World:
         plan=_plan,
         daemon=_daemon,
     )
-
-
-def run_directory(environ: Mapping[str, str]) -> Path:
-    """Where the pause is: the folder that systemd gives to the daemon, else /run/overlaywatch."""
-    return Path(environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or RUN_DIRECTORY)
 
 
 def _load(path: str | None) -> "tuple[Settings, tuple[str, ...]]":
