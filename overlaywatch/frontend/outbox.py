@@ -83,5 +83,6 @@ class Outbox:
 
 
 def _refusal(notice: Notice, url: str, why: str) -> list[Delivered]:
-    origin = url.partition("://")[0] + "://" + url.partition("://")[2].partition("/")[0]
+    scheme, _, rest = url.partition("://")
+    origin = f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"  # no more of it: the rest may be a secret
     return [Delivered(notice.id, notice.receiver, notice.firing, origin, FAILED, why, final=True)]

@@ -11,31 +11,40 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from overlaywatch import __version__
 from overlaywatch.frontend.notice import Post, Result
 
+_TOO_LONG: Final = "it took too long"
 _MOST_OF_AN_ANSWER: Final = 2048
 _BUNDLES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+
+Place = tuple[int, tuple[object, ...]]
+"""An address family, and an address of it for connect(2)."""
+
+
+def look_up(host: str, port: int) -> list[Place]:
+    """What the system knows of a name. Raises OSError, or UnicodeError for what can be no name."""
+    return [(answer[0], answer[4]) for answer in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class AddressBook:
     """Where names led to when they could last be looked up: a dead root takes /etc/resolv.conf with it."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, int], list[tuple[int, tuple[object, ...]]]] = {}
+    def __init__(self, look_up: Callable[[str, int], list[Place]] = look_up) -> None:
+        self._look_up = look_up
+        self._known: dict[tuple[str, int], list[Place]] = {}
 
-    def find(self, host: str, port: int) -> list[tuple[int, tuple[object, ...]]]:
-        """Families and addresses to try in turn. Raises OSError if there never was any."""
+    def find(self, host: str, port: int) -> list[Place]:
+        """Places to try in turn. Raises what the lookup raises if it never succeeded."""
         try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self._known[host, port] = self._look_up(host, port)
         except OSError:
             if (host, port) not in self._known:
                 raise
-        else:
-            self._known[host, port] = [(answer[0], answer[4]) for answer in answers]
         return self._known[host, port]
 
     def learn(self, places: Iterable[tuple[str, int]]) -> None:
@@ -61,9 +70,11 @@ class Flight:
     def run(self) -> Result:
         """Make the request and wait for the answer. Whatever goes wrong is in the result."""
         try:
-            return self._exchange()
+            result = self._exchange()
+            # http.client takes a connection that was cut within the headers for their end.
+            return Result(None, _TOO_LONG) if self._aborted else result
         except Exception as error:  # the boundary of the thread: a result always comes back
-            return Result(None, "it took too long" if self._aborted else _words(error))
+            return Result(None, _TOO_LONG if self._aborted else _words(error))
         finally:
             with self._lock:
                 self._socket = None
@@ -127,7 +138,7 @@ class Flight:
     def _hold(self, held: socket.socket) -> None:
         with self._lock:
             if self._aborted:
-                raise TimeoutError("it took too long")
+                raise TimeoutError(_TOO_LONG)
             self._socket = held
 
 
