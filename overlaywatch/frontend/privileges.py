@@ -212,7 +212,7 @@ def _left_over(keep: Collection[int]) -> Iterator[str]:
         yield "a capability"
     if _libc.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1:
         yield "the right to gain privileges by execve"
-    if any(_is_open(number) for number in range(_LOOKED_AT) if number not in keep):
+    if any(is_open(number) for number in range(_LOOKED_AT) if number not in keep):
         yield "a file descriptor of the engine"
 
 
@@ -237,7 +237,8 @@ def _can_become_root() -> bool:
     return True
 
 
-def _is_open(number: int) -> bool:
+def is_open(number: int) -> bool:
+    """Whether there is a descriptor of this number."""
     try:
         os.fstat(number)
     except OSError:
