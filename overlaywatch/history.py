@@ -49,7 +49,10 @@ _TOOTH_MEMORY: Final = 3600.0
 class History:
     """The window of one mount point. Only push() and split() change it; times must be of one clock."""
 
-    __slots__ = ("_high", "_limit", "_low", "_peak", "_peak_at", "_rooms", "_size", "_teeth", "_times", "moved_bytes")
+    __slots__ = (
+        "_high", "_limit", "_low", "_peak", "_peak_at", "_rooms", "_size", "_teeth", "_times", "_tooth_began",
+        "moved_bytes",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._times: list[float] = []
@@ -58,6 +61,7 @@ class History:
         self._size: int | None = None
         self._high = self._low = 0
         self._teeth: list[tuple[float, int]] = []
+        self._tooth_began = 0.0
         self._peak = self._peak_at = 0.0
         self.moved_bytes = 0
         """How much the last look found consumed; 0 if room came back."""
@@ -165,8 +169,8 @@ class History:
             return inf
         within = [tooth for tooth in teeth if tooth[0] > now - span]
         if len(within) >= 2:
-            (begin, first), (end, last) = within[0], within[-1]
-            return max(0.0, (first - last) / (end - begin))
+            begin, first = within[0]
+            return max(0.0, (first - min(within[-1][1], self._rooms[-1])) / (now - begin))
         return inf if self._rooms[-1] < min(low for _, low in teeth) * 7 / 8 else 0.0
 
     def peak_rate(self, now: float) -> float:
@@ -227,10 +231,12 @@ class History:
 
     def _add_tooth(self, at: float) -> None:
         """Recoveries within ten seconds are one: noise at a fast pace must not push the real ones out."""
-        if self._teeth and at - self._teeth[-1][0] < _TOOTH_LENGTH:
-            self._teeth[-1] = (self._teeth[-1][0], min(self._low, self._teeth[-1][1]))
+        if self._teeth and at - self._tooth_began < _TOOTH_LENGTH:
+            if self._low < self._teeth[-1][1]:
+                self._teeth[-1] = (at, self._low)
         else:
             self._teeth = [*self._teeth[1 - _TEETH_KEPT :], (at, self._low)]
+            self._tooth_began = at
 
     def _thin(self, now: float) -> None:
         """Drop what is too old, then every sample without which no gap gets wider than its age allows."""

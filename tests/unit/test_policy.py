@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlaywatch.forecast import CALM
@@ -113,6 +113,7 @@ def truth(stage: Stage, seen: Facts) -> bool | None:
 
 
 @given(LOOKS, STAGES)
+@settings(deadline=None)
 def test_fires_only_while_true(looks: Looks, stages: list[Stage]) -> None:
     """Nothing is ever decided at a look that leaves the stage unknown or false."""
     course = Course(at_root(*stages))
@@ -122,6 +123,7 @@ def test_fires_only_while_true(looks: Looks, stages: list[Stage]) -> None:
 
 
 @given(LOOKS, STAGES)
+@settings(deadline=None)
 def test_never_fires_twice_within_the_cooldown(looks: Looks, stages: list[Stage]) -> None:
     """Between two decisions of a stage lies its cooldown, whatever happens between them."""
     course = Course(at_root(*stages))
@@ -131,6 +133,7 @@ def test_never_fires_twice_within_the_cooldown(looks: Looks, stages: list[Stage]
 
 
 @given(LOOKS, STAGES)
+@settings(deadline=None)
 def test_never_fires_before_the_hold(looks: Looks, stages: list[Stage]) -> None:
     """A stage becomes active only after looks that found it true, on end and without the unknown ones, for its hold."""
     course, was_active, last = Course(at_root(*stages)), False, 0.0
@@ -148,6 +151,7 @@ def test_never_fires_before_the_hold(looks: Looks, stages: list[Stage]) -> None:
 
 
 @given(LOOKS, STAGES)
+@settings(deadline=None)
 def test_restart_at_any_point_changes_nothing(looks: Looks, stages: list[Stage]) -> None:
     """A daemon that is killed and started again before each look decides and shows the same as one that runs on."""
     through, broken = Course(at_root(*stages)), Course(at_root(*stages), restart=True)
@@ -156,6 +160,7 @@ def test_restart_at_any_point_changes_nothing(looks: Looks, stages: list[Stage])
 
 
 @given(LOOKS, STAGES)
+@settings(deadline=None)
 def test_same_question_same_answer(looks: Looks, stages: list[Stage]) -> None:
     """evaluate depends on its arguments alone, and changes none of them."""
     course = Course(at_root(*stages))
@@ -168,6 +173,7 @@ def test_same_question_same_answer(looks: Looks, stages: list[Stage]) -> None:
 
 
 @given(LOOKS, STAGES)
+@settings(deadline=None)
 def test_active_without_end_or_resolved(looks: Looks, stages: list[Stage]) -> None:
     """A stage is left only after two false looks ten seconds apart with none that was true between them."""
     course, was_active, since_true = Course(at_root(*stages)), False, 1000.0
