@@ -3,10 +3,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.lab.uml import Ending, Guest, Init, run
+from tests.lab.uml import Ending, Guest, run
 
 BootGuest = Callable[..., Ending]
 
@@ -21,9 +22,7 @@ def results(tmp_path: Path) -> Path:
 def boot_guest(results: Path) -> BootGuest:
     """Boot a guest, run a command in it, wait for its end: `boot_guest("sh", "-c", "…", boots=2)`."""
 
-    def boot(
-        *command: str, timeout: float = 60, memory: str = "512M", init: Init = "command", boots: int = 1
-    ) -> Ending:
-        return run(Guest(command, results, timeout, memory, init, boots))
+    def boot(*command: str, timeout: float = 60, memory: str = "512M", **options: Any) -> Ending:
+        return run(Guest(command, results, timeout, memory, **options))
 
     return boot
