@@ -151,7 +151,7 @@ class TickHistogram(TypedDict):
 
 
 class SourceCount(TypedDict):
-    """How a source did in the last look; `unknown_statuses` is how many status lines it did not understand."""
+    """How a source did in the last look; `unknown_statuses` counts over all looks what it did not understand."""
 
     source: str
     success: bool

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from overlaywatch import __version__
-from overlaywatch.model import Decision, Outcome, Tick
+from overlaywatch.model import Decision, Outcome, SourceReport, Tick
 
 TICK_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds. A tick with ten mounts takes about half a millisecond; one that takes 2.5 s is in trouble."""
@@ -28,6 +28,7 @@ class Counters:
         self._decisions: Counter[tuple[str, str, str]] = Counter()
         self._actions: Counter[tuple[str, str, str]] = Counter()
         self._freed: Counter[str] = Counter()
+        self._unknown: Counter[str] = Counter()
         self._alerts: Counter[tuple[str, str]] = Counter()
         self.config_hash = ""
         self.config_last_reload_successful = True
@@ -36,6 +37,10 @@ class Counters:
         """One finished tick."""
         self._buckets[bisect_left(TICK_BUCKETS, seconds)] += 1
         self._ticks_seconds += seconds
+
+    def looked(self, sources: Iterable[SourceReport]) -> None:
+        """What the sources of one look did not understand."""
+        self._unknown.update({one.source: one.unknown_statuses for one in sources})
 
     def decided(self, decisions: Iterable[Decision]) -> None:
         """Decisions, whether or not they were carried out."""
@@ -68,7 +73,7 @@ class Counters:
                     "source": one.source,
                     "success": one.success,
                     "duration_seconds": one.duration_seconds,
-                    "unknown_statuses": one.unknown_statuses,
+                    "unknown_statuses": self._unknown[one.source],
                 }
                 for one in tick.survey.sources
             ],

@@ -220,6 +220,7 @@ class Engine:
         return self._settings.daemon.interval if watchdog is None else min(self._settings.daemon.interval, watchdog / 3)
 
     def _announce(self, tick: Tick, cost: float) -> None:
+        self._counters.looked(tick.survey.sources)
         self._counters.decided(tick.decisions)
         self._counters.ended(tick.outcomes)
         self._counters.tick_took(cost)

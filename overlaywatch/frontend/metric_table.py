@@ -278,10 +278,10 @@ DAEMON_METRICS: Final = (
         _sources("duration_seconds"),
     ),
     Metric(
-        "source_unknown_statuses",
-        _GAUGE,
+        "source_unknown_statuses_total",
+        _COUNTER,
         _SOURCE,
-        "Status lines in the last look that no known kernel prints. Please report them with the layer's details.",
+        "Status lines, over all looks, that no known kernel prints. Please report them with the layer's details.",
         _sources("unknown_statuses"),
     ),
     Metric(
