@@ -3,6 +3,7 @@
 
 import http.client
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -109,7 +110,8 @@ class Alertmanager:
         self.url = f"http://127.0.0.1:{self._port}"
         self._process = subprocess.Popen(
             [
-                need("prometheus-alertmanager"),
+                # Debian's name, unless there is the one that Fedora and its makers give it.
+                shutil.which("alertmanager") or need("prometheus-alertmanager"),
                 f"--config.file={config}",
                 f"--storage.path={folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self._port}",
