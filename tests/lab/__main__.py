@@ -28,7 +28,7 @@ def parse(arguments: list[str]) -> Guest:
 def main() -> int:
     """The exit status of the command; 1 if the guest ended without one."""
     try:
-        ending = run(parse(sys.argv[1:]), terminal=True)
+        ending = run(parse(sys.argv[1:]), console="typed")
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

@@ -3,7 +3,7 @@
 
 This file runs on the host and must not know what the guest is for. A guest is one process group; it
 is killed when it overstays. What it leaves is in its results folder: `status` (of the command),
-`boots`, `dmesg.txt`, `console.txt` unless a terminal was given, and what the command put there.
+`boots`, `dmesg.txt`, `console.txt` if the console was kept, and what the command put there.
 """
 
 import contextlib
@@ -38,6 +38,8 @@ ENVIRONMENT: Final = {
 Init = Literal["command", "systemd"]
 Root = Literal["overlay", "snapshot"]
 Store = Literal["N", "P", "PO"]
+Console = Literal["kept", "shown", "typed"]
+"""A file in the results folder; the standard output of this process; that and its standard input."""
 
 
 class LabError(Exception):
@@ -110,12 +112,12 @@ def find(tool: str) -> str | None:
 class Running:
     """A guest that was booted; a context manager that leaves no process behind."""
 
-    def __init__(self, guest: Guest, terminal: bool = False) -> None:
+    def __init__(self, guest: Guest, console: Console = "kept") -> None:
         if reason := missing():
             raise LabError(reason)
         self.guest = guest
-        self.console = guest.results / "console.txt"
-        self._terminal = terminal
+        self._file = guest.results / "console.txt"
+        self._console = console
         self._started = time.monotonic()
         self._timed_out = False
         prepare(guest)
@@ -124,11 +126,12 @@ class Running:
 
     def _start(self) -> subprocess.Popen[bytes]:
         argv = kernel_command(self.guest, self._scratch)
-        if self._terminal:
-            return subprocess.Popen(argv, start_new_session=True)
-        with self.console.open("wb") as console:
+        if self._console != "kept":
+            stdin = None if self._console == "typed" else subprocess.DEVNULL
+            return subprocess.Popen(argv, start_new_session=True, stdin=stdin)
+        with self._file.open("wb") as file:
             return subprocess.Popen(
-                argv, start_new_session=True, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
+                argv, start_new_session=True, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
             )
 
     def __enter__(self) -> Self:
@@ -164,7 +167,7 @@ class Running:
             boots=int(read_or(self.guest.results / "boots", "0")),
             timed_out=self._timed_out,
             seconds=time.monotonic() - self._started,
-            console="" if self._terminal else read_or(self.console, "").replace("\r", ""),
+            console=read_or(self._file, "").replace("\r", ""),
         )
 
 
@@ -243,8 +246,8 @@ def terminal_kept() -> Iterator[None]:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
-def run(guest: Guest, terminal: bool = False) -> Ending:
-    """Boot a guest and wait for its end; `terminal` gives it the terminal of this process as console."""
-    with terminal_kept() if terminal else contextlib.nullcontext(), Running(guest, terminal) as running:
+def run(guest: Guest, console: Console = "kept") -> Ending:
+    """Boot a guest and wait for its end."""
+    with terminal_kept() if console == "typed" else contextlib.nullcontext(), Running(guest, console) as running:
         running.wait(guest.timeout)
         return running.ending()

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demonstration: a writable overlay that fills before one's eyes, and what the daemon does about it.
+
+`play` is the same wherever it is given; `stages` are the places: a live system in the lab kernel, a
+snapshot of this machine's own kernel, or an overlay in a private namespace.
+"""
