@@ -26,7 +26,13 @@ View = TypeVar("View")
 
 def take_survey(sources: Sequence[Source[View]], view: View, now: float, clock: Callable[[], float]) -> Survey:
     """Ask every source once. One that cannot read what it is for reports why, and yields nothing."""
-    asked = [_ask(source, view, now, clock) for source in sources]
+    asked: list[tuple[Found, SourceReport]] = []
+    started = clock()
+    for source in sources:
+        found, error = _ask(source, view, now)
+        ended = clock()
+        asked.append((found, SourceReport(source.name, not error, ended - started, error, found.unknown_statuses)))
+        started = ended
     layers = [layer for found, _ in asked for layer in found.layers]
     links = tuple(link for found, _ in asked for link in found.links)
     missing = _missing(layers, links, frozenset(ref for found, _ in asked for ref in found.stacked))
@@ -42,14 +48,12 @@ def take_survey(sources: Sequence[Source[View]], view: View, now: float, clock: 
     )
 
 
-def _ask(source: Source[View], view: View, now: float, clock: Callable[[], float]) -> tuple[Found, SourceReport]:
-    started = clock()
+def _ask(source: Source[View], view: View, now: float) -> tuple[Found, str]:
+    """What a source found, and what went wrong."""
     try:
-        found, error = source.survey(view, now), ""
+        return source.survey(view, now), ""
     except (SourceError, OSError) as problem:
-        found, error = Found(), str(problem) or type(problem).__name__
-    report = SourceReport(source.name, not error, clock() - started, error, found.unknown_statuses)
-    return found, report
+        return Found(), str(problem) or type(problem).__name__
 
 
 def _missing(layers: Sequence[Layer], links: Sequence[Link], stacked: frozenset[Ref]) -> list[Layer]:

@@ -36,6 +36,18 @@ class BackingFiles:
             self._paths[loop.device] = path
         return None if found is None else (found.st_size, found.st_blocks * STAT_BLOCK)
 
+    def super_block(self, loop: LoopDevice, mounts: Sequence[MountInfo]) -> tuple[int, int] | None:
+        """The mount table's number of the file system that the file lies on; that of the file itself if none is found.
+
+        Files on an overlay may report a device number of their own (ovl_map_dev_ino in fs/overlayfs/inode.c).
+        """
+        if loop.backing_device is None or any(mount.device == loop.backing_device for mount in mounts):
+            return loop.backing_device
+        if loop.device not in self._paths:
+            self.allocation(loop, mounts)
+        path = self._paths.get(loop.device)
+        return loop.backing_device if path is None else _holder(path, mounts, loop.backing_device)
+
     def forget(self) -> None:
         """Look for the paths again: mounts or loops have changed."""
         self._paths.clear()
@@ -54,6 +66,12 @@ class BackingFiles:
             return None
         device = os.major(found.st_dev), os.minor(found.st_dev)
         return found if (device, found.st_ino) == (loop.backing_device, loop.backing_inode) else None
+
+
+def _holder(path: str, mounts: Sequence[MountInfo], otherwise: tuple[int, int]) -> tuple[int, int]:
+    """The number of the mount that a path leads through: the longest mount point, the last of equals."""
+    above = [mount for mount in mounts if f"{path}/".startswith(f"{mount.mount_point.rstrip('/')}/")]
+    return max(reversed(above), key=lambda mount: len(mount.mount_point)).device if above else otherwise
 
 
 def candidate_paths(loop: LoopDevice, mounts: Sequence[MountInfo]) -> Iterator[str]:

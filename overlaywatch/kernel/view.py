@@ -90,9 +90,8 @@ class KernelReader:
         """The mount table."""
         return self._mounts.read()
 
-    def read_loops(self) -> Mapping[Number, LoopDevice]:
+    def read_loops(self, mounts: tuple[MountInfo, ...]) -> Mapping[Number, LoopDevice]:
         """Loop devices, from memory until a uevent, a change of the mount table, or a minute gone by."""
-        mounts = self._mounts.read()
         if self._loops is None or mounts is not self._loops_mounts:
             self._loops = MappingProxyType(read_loops(self.root))
             self._loops_mounts = mounts
@@ -127,9 +126,13 @@ class KernelReader:
             self._names[number] = blockdev.read_device_name(self.root, *number)
         return self._names[number]
 
-    def read_allocation(self, loop: LoopDevice) -> tuple[int, int] | None:
+    def read_allocation(self, loop: LoopDevice, mounts: tuple[MountInfo, ...]) -> tuple[int, int] | None:
         """(size, allocated bytes) of a loop's backing file, wherever it can still be reached."""
-        return self._backing.allocation(loop, self._mounts.read())
+        return self._backing.allocation(loop, mounts)
+
+    def read_super_block(self, loop: LoopDevice, mounts: tuple[MountInfo, ...]) -> Number | None:
+        """The number of the mount that a loop's backing file lies on."""
+        return self._backing.super_block(loop, mounts)
 
     def _forget(self) -> None:
         self._loops = None
@@ -162,7 +165,7 @@ class KernelView:
     @property
     def loops(self) -> Mapping[Number, LoopDevice]:
         """Loop devices that have a file, by number."""
-        return self._once("loops", self._reader.read_loops)
+        return self._once("loops", lambda: self._reader.read_loops(self.mounts))
 
     @property
     def dm(self) -> Mapping[Number, DmDevice]:
@@ -221,7 +224,14 @@ class KernelView:
 
     def file_allocation(self, loop: LoopDevice) -> tuple[int, int] | None:
         """(size, allocated bytes) of a loop's backing file; None if no path leads to that very file."""
-        return self._once(("allocation", loop.device), lambda: self._reader.read_allocation(loop))
+        return self._once(("allocation", loop.device), lambda: self._reader.read_allocation(loop, self.mounts))
+
+    def super_block_of(self, loop: LoopDevice) -> Number | None:
+        """(major, minor) of the file system that holds a loop's backing file; None without the privilege to ask.
+
+        A file on an overlay has a device number of no mount; it is then the overlay that its path leads through.
+        """
+        return self._reader.read_super_block(loop, self.mounts)
 
     def _read_errors(self, major: int, minor: int) -> int | None:
         name = self.device_name(major, minor)

@@ -29,7 +29,7 @@ class LoopSource:
 
 def _loop(view: KernelView, loop: LoopDevice) -> Link:
     # Without privilege the super block is not told: a reference that nothing provides keeps it unknown.
-    device = loop.backing_device
+    device = view.super_block_of(loop)
     below = super_block_ref(*device) if device else Ref(f"unknown:{loop.name}")
     allocation = view.file_allocation(loop)
     holes = max(0, allocation[0] - allocation[1]) if allocation else None

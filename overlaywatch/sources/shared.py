@@ -64,8 +64,9 @@ def _uncovered(info: MountInfo, top: Mapping[str, MountInfo], by_id: Mapping[int
 
 def hidden_super_blocks(view: KernelView) -> frozenset[Device]:
     """The file systems that hold the files of writable loops and are in no mount table: left in the initramfs."""
-    below = {loop.backing_device for loop in view.loops.values() if loop.backing_device and not loop.read_only}
-    return frozenset(below - {(info.major, info.minor) for info in view.mounts}) if below else frozenset()
+    below = {view.super_block_of(loop) for loop in view.loops.values() if not loop.read_only} - {None}
+    seen = {info.device for info in view.mounts} if below else set()
+    return frozenset(device for device in below if device is not None and device not in seen)
 
 
 def best_known(mounts: list[MountInfo]) -> str:

@@ -102,6 +102,10 @@ class StaticView(KernelView):
         del major, minor
         return self._errors
 
+    def super_block_of(self, loop: LoopDevice) -> Number | None:
+        """The number that the loop reports."""
+        return loop.backing_device
+
     def file_allocation(self, loop: LoopDevice) -> tuple[int, int] | None:
         """The size and allocation of a backing file it was made with."""
         return self._allocations.get(loop.device)
