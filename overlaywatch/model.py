@@ -76,6 +76,7 @@ BROKEN: Final = frozenset(
         LayerState.MERGE_FAILED,
         LayerState.OUT_OF_DATA_SPACE,
         LayerState.READ_ONLY,
+        LayerState.NEEDS_CHECK,
         LayerState.FAILED,
     }
 )
