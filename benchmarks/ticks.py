@@ -118,7 +118,10 @@ def mounts(count: int) -> Iterator[None]:
 
 @contextmanager
 def snapshots(count: int) -> Iterator[None]:
-    """So many snapshots of one loop, their COW devices slices of another one: two devices for each."""
+    """So many snapshots of one loop, their COW devices slices of another one: two devices for each.
+
+    The slices are half as large as the origin: each of the snapshots can overflow, and is peeked at.
+    """
     if not count:
         yield
         return
@@ -127,7 +130,7 @@ def snapshots(count: int) -> Iterator[None]:
         with (
             devices.loop(Path(folder) / "origin", size) as origin,
             devices.loop(Path(folder) / "cow", size * count) as cow,
-            devices.many({f"c{n}": f"0 {SECTORS} linear {cow.number} {n * SECTORS}" for n in range(count)}),
+            devices.many({f"c{n}": f"0 {SECTORS // 2} linear {cow.number} {n * SECTORS}" for n in range(count)}),
         ):
             cows = _numbers("c")
             with devices.many(

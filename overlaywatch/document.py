@@ -98,19 +98,19 @@ class JsonCache:
     __slots__ = ("_texts",)
 
     def __init__(self) -> None:
-        self._texts: dict[int, tuple[LayerEntry, str]] = {}
+        self._texts: dict[int, tuple[LayerEntry, bytes]] = {}
 
-    def text(self, document: StatusDocument) -> str:
-        """Exactly the value that json.dumps(document) stands for."""
+    def encode(self, document: StatusDocument) -> bytes:
+        """Exactly the value that json.dumps(document) stands for, as ASCII."""
         old, texts = self._texts, {}
         for entry in document["layers"]:
             known = old.get(id(entry))
             # The entry is kept beside its text, so its id cannot have been given to another object.
-            texts[id(entry)] = known if known is not None else (entry, json.dumps(entry))
+            texts[id(entry)] = known if known is not None else (entry, json.dumps(entry).encode("ascii"))
         self._texts = texts
         rest = {key: value for key, value in document.items() if key != "layers"}
-        layers = ", ".join([text for _, text in texts.values()])
-        return f'{json.dumps(rest)[:-1]}, "layers": [{layers}]}}'
+        begin = json.dumps(rest)[:-1].encode("ascii")
+        return b"".join((begin, b', "layers": [', b", ".join([text for _, text in texts.values()]), b"]}"))
 
 
 def _host(tick: Tick) -> HostEntry:

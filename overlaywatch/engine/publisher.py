@@ -35,7 +35,7 @@ class Publisher:
             return None
         self._told = tick
         document = status_document(tick, self._documents)
-        return pipe.encode_tick(self._texts.text(document), counters.as_json(tick, ready=ready))
+        return pipe.encode_tick(self._texts.encode(document), counters.as_json(tick, ready=ready))
 
 
 def _new(tick: Tick, told: Tick) -> bool:

@@ -5,7 +5,7 @@ Must not know what any source does, or what is concluded from the layers.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from overlaywatch.model import (
     Failure,
@@ -24,28 +24,50 @@ from overlaywatch.ports import Found, Source, SourceError
 View = TypeVar("View")
 
 
+class Surveyor(Generic[View]):
+    """Asks all sources, and remembers which layers there were: mostly they are the same as last time."""
+
+    def __init__(self, sources: Sequence[Source[View]], clock: Callable[[], float]) -> None:
+        self._sources = sources
+        self._clock = clock
+        self._parts: list[object] = []
+        self._layers: tuple[Layer, ...] = ()
+        self._links: tuple[Link, ...] = ()
+        self._missing: dict[LayerId, Reading] = {}
+
+    def survey(self, view: View, now: float) -> Survey:
+        """Ask every source once. One that cannot read what it is for reports why, and yields nothing."""
+        found, reports = self._ask_all(view, now)
+        parts: list[object] = [part for one in found for part in (one.layers, one.links, one.stacked)]
+        if parts != self._parts:
+            self._parts = parts
+            self._assemble(found)
+        readings = {reading.layer: reading for one in found for reading in one.readings}
+        readings.update(self._missing)
+        mounts = tuple(mount for one in found for mount in one.mounts)
+        return Survey(self._layers, readings, self._links, mounts, tuple(reports))
+
+    def _ask_all(self, view: View, now: float) -> tuple[list[Found], list[SourceReport]]:
+        found, reports, started = [], [], self._clock()
+        for source in self._sources:
+            one, error = _ask(source, view, now)
+            ended = self._clock()
+            found.append(one)
+            reports.append(SourceReport(source.name, not error, ended - started, error, one.unknown_statuses))
+            started = ended
+        return found, reports
+
+    def _assemble(self, found: Sequence[Found]) -> None:
+        layers = [layer for one in found for layer in one.layers]
+        self._links = tuple(link for one in found for link in one.links)
+        missing = _missing(layers, self._links, frozenset(ref for one in found for ref in one.stacked))
+        self._layers = (*layers, *missing)
+        self._missing = {layer.id: _unreachable(layer) for layer in missing}
+
+
 def take_survey(sources: Sequence[Source[View]], view: View, now: float, clock: Callable[[], float]) -> Survey:
-    """Ask every source once. One that cannot read what it is for reports why, and yields nothing."""
-    asked: list[tuple[Found, SourceReport]] = []
-    started = clock()
-    for source in sources:
-        found, error = _ask(source, view, now)
-        ended = clock()
-        asked.append((found, SourceReport(source.name, not error, ended - started, error, found.unknown_statuses)))
-        started = ended
-    layers = [layer for found, _ in asked for layer in found.layers]
-    links = tuple(link for found, _ in asked for link in found.links)
-    missing = _missing(layers, links, frozenset(ref for found, _ in asked for ref in found.stacked))
-    layers.extend(missing)
-    readings = {reading.layer: reading for found, _ in asked for reading in found.readings}
-    readings.update((layer.id, _unreachable(layer)) for layer in missing)
-    return Survey(
-        layers=tuple(layers),
-        readings=readings,
-        links=links,
-        mounts=tuple(mount for found, _ in asked for mount in found.mounts),
-        sources=tuple(report for _, report in asked),
-    )
+    """One survey for who does not need to remember."""
+    return Surveyor(sources, clock).survey(view, now)
 
 
 def _ask(source: Source[View], view: View, now: float) -> tuple[Found, str]:

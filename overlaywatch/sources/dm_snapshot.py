@@ -6,6 +6,7 @@ dm-snap-persistent.c): used and total are 512-byte sectors and both contain the 
 grows; a status word carries no numbers, so the last ones are kept, with their age.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -26,7 +27,10 @@ TARGETS: Final = frozenset({"snapshot", "snapshot-merge"})
 
 @dataclass(slots=True)
 class Kept:
-    """What is remembered of one device: the record it was made of, and the last numbers with their time."""
+    """What is remembered of one device: the record it was made of, and the last numbers.
+
+    `numbers_at` is their time once a word has followed them.
+    """
 
     device: DmDevice
     layer: Layer
@@ -44,11 +48,21 @@ class DmSnapshotSource:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[int, int], Kept] = {}
+        self._devices: Mapping[tuple[int, int], DmDevice] | None = None
+        self._found = Found()
+        self._looked_at = 0.0
 
     def survey(self, view: KernelView, now: float) -> Found:
-        """All snapshots. An unchanged record costs one comparison."""
-        kept = {key: self._look(device, now) for key, device in view.dm.items() if is_snapshot(device)}
-        self._kept = kept
+        """All snapshots; what was found last time if no device has changed."""
+        if view.dm is not self._devices:
+            self._devices = view.dm
+            self._kept = {key: self._look(device) for key, device in view.dm.items() if is_snapshot(device)}
+            self._found = self._all()
+        self._looked_at = now
+        return self._found
+
+    def _all(self) -> Found:
+        kept = self._kept
         return Found(
             layers=[one.layer for one in kept.values()],
             readings=[one.reading for one in kept.values()],
@@ -66,19 +80,16 @@ class DmSnapshotSource:
             return replace(before, state=status.state)
         return as_reading(layer.id, kept.table, status, kept.device)
 
-    def _look(self, device: DmDevice, now: float) -> Kept:
+    def _look(self, device: DmDevice) -> Kept:
         before = self._kept.get((device.major, device.minor))
         if before is None or (before.device is not device and before.device.table != device.table):
             before = _first_sight(device)
         elif before.device is device:
-            return self._again(before, now)
-        return _read(before, device, now)
-
-    @staticmethod
-    def _again(before: Kept, now: float) -> Kept:
+            return before
         if before.reading is before.numbers:
-            before.numbers_at = now
-        return before
+            # Until the last look they were the truth.
+            before = replace(before, numbers_at=self._looked_at)
+        return _read(before, device)
 
 
 def is_snapshot(device: DmDevice) -> bool:
@@ -91,7 +102,7 @@ def _first_sight(device: DmDevice) -> Kept:
     return Kept(device, layer, table, unreadable(layer.id, "not read yet"), None, 0.0)
 
 
-def _read(before: Kept, device: DmDevice, now: float) -> Kept:
+def _read(before: Kept, device: DmDevice) -> Kept:
     status = parse_snapshot_status(device.status[0].params) if device.status else None
     if before.table is None or status is None:
         reading = unreadable(before.layer.id, f"table line not understood: {device.table[0].params!r}")
@@ -99,7 +110,7 @@ def _read(before: Kept, device: DmDevice, now: float) -> Kept:
     if status.sectors_allocated is None:
         return replace(before, device=device, reading=_with_kept_numbers(before, status))
     reading = as_reading(before.layer.id, before.table, status, device)
-    return Kept(device, before.layer, before.table, reading, reading, now)
+    return Kept(device, before.layer, before.table, reading, reading, before.numbers_at)
 
 
 def _with_kept_numbers(before: Kept, status: SnapshotStatus) -> Reading:

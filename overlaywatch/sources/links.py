@@ -6,7 +6,7 @@ the file system below may not keep: `holes_bytes` is what the file has not taken
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from overlaywatch.kernel.devmapper import DmDevice
@@ -47,14 +47,21 @@ class DmPassThroughSource:
 
     name = "dm-pass-through"
 
+    def __init__(self) -> None:
+        self._devices: Mapping[tuple[int, int], DmDevice] | None = None
+        self._found = Found()
+
     def survey(self, view: KernelView, now: float) -> Found:
         """Thin devices and targets that are not known here are no links: what they lie on stays unknown."""
         del now
-        return Found(links=list(_pass_through(view)))
+        if view.dm is not self._devices:
+            self._devices = view.dm
+            self._found = Found(links=list(_pass_through(view.dm.values())))
+        return self._found
 
 
-def _pass_through(view: KernelView) -> Iterator[Link]:
-    for device in view.dm.values():
+def _pass_through(devices: Iterable[DmDevice]) -> Iterator[Link]:
+    for device in devices:
         if device.table and all(target.type in PASS_THROUGH for target in device.table):
             yield Link(block_ref(device.major, device.minor), tuple(dict.fromkeys(_below(device))))
 

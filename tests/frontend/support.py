@@ -47,19 +47,19 @@ def daemon_document() -> DaemonDocument:
 
 def facts_of(tick: Tick) -> Facts:
     """What a page is made from, after a journey through the pipe: lists where there were tuples."""
-    status = json.loads(json.dumps(status_document(tick)))
+    status = json.loads(json.dumps(status_document(tick)).encode())
     daemon = json.loads(json.dumps(daemon_document()))
     return Facts(status, daemon, OwnCounts(1_767_268_001.0, 2, {200: 7, 404: 1}, {"too_many": 3}, {"page": 1}))
 
 
 def tick_payload(tick: Tick) -> bytes:
     """A tick as it comes out of the pipe."""
-    return pipe.encode_tick(json.dumps(status_document(tick)), dict(daemon_document()))[4:]
+    return pipe.encode_tick(json.dumps(status_document(tick)).encode(), dict(daemon_document()))[4:]
 
 
 def tick_frame(tick: Tick) -> bytes:
     """A tick as it goes into the pipe."""
-    return pipe.encode_tick(json.dumps(status_document(tick)), dict(daemon_document()))
+    return pipe.encode_tick(json.dumps(status_document(tick)).encode(), dict(daemon_document()))
 
 
 def notification(kind: str, urls: list[str], **other: object) -> dict[str, object]:

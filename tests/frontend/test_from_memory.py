@@ -52,7 +52,7 @@ def fetch(path, headers=""):
 
 (listening,) = take()
 host, _, port = listening.addresses[0].rpartition(":")
-send(pipe.encode_tick(sys.argv[2], json.loads(sys.argv[3])))
+send(pipe.encode_tick(sys.argv[2].encode(), json.loads(sys.argv[3])))
 for headers in ("", "Accept-Encoding: gzip\\r\\n", "Accept: application/openmetrics-text\\r\\n"):
     for path in ("/metrics", "/", "/api/v1/status", "/-/ready", "/nowhere"):
         fetch(path, headers)

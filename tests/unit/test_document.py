@@ -196,4 +196,4 @@ def test_kept_json_is_the_json_of_the_document() -> None:
     documents, texts = DocumentCache(), JsonCache()
     for tick in (ticks.fresh(), again(ticks.fresh()), ticks.filling(), ticks.nothing_watched(), ticks.many()):
         document = status_document(tick, documents)
-        assert json.loads(texts.text(document)) == json.loads(json.dumps(document))
+        assert json.loads(texts.encode(document)) == json.loads(json.dumps(document))

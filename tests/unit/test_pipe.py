@@ -66,7 +66,7 @@ def test_a_frame_that_is_too_large_is_not_sent() -> None:
 
 def test_a_tick_is_known_without_parsing() -> None:
     """The frontend tells ticks from other frames by their first bytes."""
-    tick = payload_of(encode_tick('{"version": 1}', {"pid": 1}))
+    tick = payload_of(encode_tick(b'{"version": 1}', {"pid": 1}))
     assert is_tick(tick)
     assert parse(tick) == {"type": "tick", "status": {"version": 1}, "daemon": {"pid": 1}}
     assert not is_tick(payload_of(encode({"type": "notify", "id": '{"type": "tick", '})))
