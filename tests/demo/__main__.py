@@ -2,6 +2,7 @@
 """`python -m tests.demo`: half a minute of a filling overlay, in the best place that this machine has."""
 
 import argparse
+import os
 import sys
 
 from tests.demo import stages
@@ -15,7 +16,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
     parser.add_argument("--stage", choices=sorted(STAGES), help="the place (default: the best there is)")
     parser.add_argument("--inside", choices=sorted(INSIDE), help=argparse.SUPPRESS)
+    parser.add_argument("--rate", type=float, help="MiB that are written in a second (default: 2.5)")
     given = parser.parse_args()
+    if given.rate:
+        os.environ[stages.RATE] = str(given.rate)
     if given.inside:
         return INSIDE[given.inside]()
     return STAGES.get(given.stage or stages.best(), stages.nowhere)()

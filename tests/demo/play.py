@@ -26,19 +26,18 @@ from overlaywatch.units import MIB, format_duration, format_ratio, format_size
 PORT: Final = 10187
 STEP: Final = 0.5
 BAR: Final = 32
+WIDTH: Final = 160
 DIM, BOLD, RED, YELLOW, GREEN, PLAIN = (f"\033[{code}m" for code in ("2", "1", "31", "33", "32", "0"))
-OLD: Final = 7200.0
-"""Seconds of age of what may be purged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A mount point to be filled. `last` is the type of the last resort: reboot, or something harmless."""
+    """A mount point to be filled. `last` is what the last resort does beyond telling: reboot, or nothing."""
 
     mount_point: str
     mib_per_second: float
     seconds: float
-    last: str = "hook"
+    last: tuple[str, ...] = ()
 
     @property
     def cache(self) -> Path:
@@ -59,13 +58,10 @@ include = ["{scene.mount_point}"]
 [action.page]
 type = "webhook"
 url = "http://127.0.0.1:{webhook}/"
-[action.hook]
-type = "webhook"
-url = "http://127.0.0.1:{webhook}/"
 [action.clean]
 type = "purge"
 paths = ["{scene.cache}/*.deb"]
-older_than = "1h"
+older_than = "1s"
 until_headroom = "1GiB"
 [action.reboot]
 type = "reboot"
@@ -86,7 +82,7 @@ actions = ["clean"]
 name = "last-resort"
 used_above = "85%"
 state_is = ["overflow", "invalid"]
-actions = ["page", "{scene.last}"]
+actions = [{", ".join(f'"{name}"' for name in ("page", *scene.last))}]
 """
 
 
@@ -111,7 +107,9 @@ class Screen:
         left = "unknown" if mount["headroom_bytes"] is None else format_size(mount["headroom_bytes"])
         full = mount["time_to_full_seconds"]
         soon = f", full in {format_duration(full)}" if full is not None else ""
-        self.say(f"{bar} {format_ratio(ratio):>6}  {left} left on {mount['limit']}{soon}")
+        df = os.statvfs(mount["mount_point"])
+        told = f"{DIM}df: {format_size(df.f_bavail * df.f_frsize)} free{PLAIN}"
+        self.say(f"{bar} {format_ratio(ratio):>6}  {left} left on {mount['limit']}{soon}  {told}")
 
 
 def fetch(path: str) -> dict[str, Any]:
@@ -182,18 +180,17 @@ def repeat(process: "subprocess.Popen[str]", screen: Screen) -> None:
     """What the daemon says, line by line; what it says of this hasty configuration is left out."""
     assert process.stderr is not None
     for line in process.stderr:
-        if "min_uptime" not in line:
-            screen.say(line.strip().removeprefix("overlaywatch: "), BOLD)
+        text = line.strip().removeprefix("overlaywatch: ")
+        if "demo.toml" not in text:
+            screen.say(text if len(text) <= WIDTH else f"{text[:WIDTH]}…", BOLD)
 
 
 def prepare(scene: Scene) -> None:
-    """Eight old packages that nobody needs, and a log."""
+    """Eight packages that nobody needs any more, and a place for a log."""
     for folder in (scene.cache, scene.log.parent):
         folder.mkdir(parents=True, exist_ok=True)
     for number in range(8):
-        package = scene.cache / f"package-{number}.deb"
-        package.write_bytes(os.urandom(MIB))
-        os.utime(package, (time.time() - OLD, time.time() - OLD))
+        (scene.cache / f"package-{number}.deb").write_bytes(os.urandom(MIB))
     os.sync()
 
 
@@ -249,7 +246,7 @@ def look_on(scene: Scene, screen: Screen, alerts: "queue.SimpleQueue[dict[str, A
                 alert = alerts.get_nowait()
                 screen.say(f"alert {alert['status']}: {alert['annotations']['summary']}", YELLOW)
                 reached = reached or alert["labels"]["stage"] == "last-resort"
-        if reached and scene.last != "reboot":
+        if reached and not scene.last:
             break
         time.sleep(STEP)
     return reached

@@ -18,9 +18,15 @@ from tests.demo.play import BOLD, DIM, PLAIN, Scene, play
 from tests.integration import devices
 from tests.lab import uml
 
-LIVE_ROOT: Final = Scene("/", mib_per_second=2.5, seconds=60, last="reboot")
+RATE: Final = "OVERLAYWATCH_DEMO_RATE"
+"""In the environment: MiB that are written in a second."""
 OVERLAY_MIB: Final = 64
 UNSHARE: Final = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "private")
+
+
+def scene(mount_point: str, last: tuple[str, ...] = ()) -> Scene:
+    """A mount point that is filled within half a minute, or as fast as the environment says."""
+    return Scene(mount_point, float(os.environ.get(RATE, "2.5")), seconds=60, last=last)
 
 
 def explain(*lines: str) -> None:
@@ -37,7 +43,15 @@ def in_the_lab() -> int:
     )
     command = (sys.executable, "-m", "tests.demo", "--inside", "lab")
     guest = uml.Guest(
-        command, uml.CHECKOUT / ".lab" / "demo", 120, "1G", "systemd", boots=2, root="snapshot", store_mib=64
+        command,
+        uml.CHECKOUT / ".lab" / "demo",
+        120,
+        "1G",
+        "systemd",
+        boots=2,
+        root="snapshot",
+        store_mib=64,
+        environment={name: value for name, value in os.environ.items() if name == RATE},
     )
     ending = uml.run(guest, console="shown")
     if (ending.status, ending.boots) != (0, 2):
@@ -54,7 +68,7 @@ def inside_the_lab() -> int:
         os.environ["COLUMNS"] = "100"
         return subprocess.run([sys.executable, "-m", "overlaywatch", "status"], check=False).returncode
     folder = Path(tempfile.mkdtemp(dir="/run"))
-    return play(LIVE_ROOT, folder)
+    return play(scene("/", last=("reboot",)), folder)
 
 
 def on_this_kernel() -> int:
@@ -64,7 +78,7 @@ def on_this_kernel() -> int:
         f"Here the last resort is only announced: this machine is not rebooted ({uml.missing()}).",
     )
     with tempfile.TemporaryDirectory(dir="/run") as folder, mounted_snapshot(Path(folder)) as mount_point:
-        return play(Scene(str(mount_point), mib_per_second=2.5, seconds=60), Path(folder))
+        return play(scene(str(mount_point)), Path(folder))
 
 
 @contextlib.contextmanager
@@ -111,7 +125,7 @@ def inside_the_namespace() -> int:
             (folder / name).mkdir()
         data = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
         with mounted("overlay", folder / "root", "-t", "overlay", "-o", data):
-            return play(Scene(str(folder / "root"), mib_per_second=2.5, seconds=60), folder / "daemon")
+            return play(scene(str(folder / "root")), folder / "daemon")
     finally:
         subprocess.run(["umount", folder], check=False)
         folder.rmdir()

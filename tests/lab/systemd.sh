@@ -37,6 +37,7 @@ ShowStatus=no
 LogLevel=info
 DefaultTimeoutStopSec=10s
 CtrlAltDelBurstAction=none
+RebootWatchdogSec=off
 END
 
 cat >/run/systemd/system/lab.target <<END
