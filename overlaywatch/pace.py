@@ -98,7 +98,12 @@ def next_peek(rooms: Iterable[Room], until_tick: float, peek_seconds: float = PE
     `peek_seconds` is the cost of one room. Give what a peek costs on common machines rather than a measure
     of this one, lest a slow machine goes blind; but the true cost where it is of another order (a process).
     """
-    wanted = [_until_peek(room) for room in rooms if needs_peek(room, until_tick)]
+    return next_of([until_peek(room) for room in rooms], until_tick, peek_seconds)
+
+
+def next_of(times: Iterable[float], until_tick: float, peek_seconds: float = PEEK_SECONDS) -> float | None:
+    """next_peek() for rooms whose until_peek() is known already."""
+    wanted = [seconds for seconds in times if seconds < until_tick]
     if not wanted:
         return None
     affordable = (len(wanted) + 1) * peek_seconds / PEEK_SHARE
@@ -108,11 +113,12 @@ def next_peek(rooms: Iterable[Room], until_tick: float, peek_seconds: float = PE
 
 def needs_peek(room: Room, until_tick: float) -> bool:
     """Whether this room could end before the next tick, and a peek would tell."""
-    return room.peekable and not room.ended and _until_peek(room) < until_tick
+    return until_peek(room) < until_tick
 
 
-def _until_peek(room: Room) -> float:
-    if room.headroom_bytes is None:
+def until_peek(room: Room) -> float:
+    """Seconds in which a peek at this room is wanted; infinite for one that cannot be peeked at, or has ended."""
+    if room.headroom_bytes is None or room.ended or not room.peekable:
         return inf
     seconds = room.headroom_bytes / FULL_SPEED / LOOKS_BEFORE_END
     # What ends within a second, and silently, is peeked at as often as can be: its end is the news.

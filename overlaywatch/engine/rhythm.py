@@ -5,14 +5,14 @@ Must not know how a layer is read. pace.py has the rules; here they meet the mac
 run dry, how fast they have been filling, and what a peek finds.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from overlaywatch import pace
 from overlaywatch.engine.monitor import Observation
 from overlaywatch.forecast import Forecaster
-from overlaywatch.model import BROKEN, Failure, Layer, LayerId, LayerKind, Reading, Verdict
+from overlaywatch.model import BROKEN, Failure, Layer, LayerId, LayerKind, Reading, Survey, Verdict
 from overlaywatch.pace import Room
 from overlaywatch.ports import Peeker, Source, SourceError
 
@@ -38,6 +38,7 @@ class Rhythm(Generic[View]):
         self.peek_at: float | None = None
         self._peek_every: float | None = None
         self._targets: tuple[Target, ...] = ()
+        self._snapshots = Snapshots()
 
     def seconds(self, now: float) -> float:
         """How long there is nothing to do but wait for events."""
@@ -61,18 +62,17 @@ class Rhythm(Generic[View]):
         cost: float,
     ) -> float:
         """After a tick: when to look again. Returns the seconds until the next tick."""
-        layers = {layer.id: layer for layer in observation.survey.layers}
-        rooms = [*_of_mounts(observation, forecaster, now, self._can_peek(layers)), *_of_snapshots(observation)]
-        pause = pace.next_tick((room for _, room in rooms), interval, due, cost)
+        survey = observation.survey
+        mounts = [*_of_mounts(observation, forecaster, now, self._peekers)]
+        self._snapshots.look(survey)
+        pause = pace.next_tick((room for _, room in mounts), interval, due, cost)
         self._ticked_at, self.tick_at = now, now + pause
-        self._targets = tuple(_targets(rooms, pause, layers, observation.survey.readings))
-        peek = pace.next_peek((room for _, room in rooms), pause) if self._targets else None
-        self._peek_every = peek
-        self.peek_at = now + peek if peek is not None else None
+        ends = {**self._snapshots.ends, **{id_: pace.until_peek(room) for id_, room in mounts if id_ is not None}}
+        wanted = [id_ for id_, seconds in ends.items() if seconds < pause]
+        self._targets = tuple(_targets(wanted, survey))
+        self._peek_every = pace.next_of([ends[target.layer.id] for target in self._targets], pause)
+        self.peek_at = None if self._peek_every is None else now + self._peek_every
         return pause
-
-    def _can_peek(self, layers: Mapping[LayerId, Layer]) -> frozenset[LayerId]:
-        return frozenset(id_ for id_, layer in layers.items() if layer.kind in self._peekers)
 
     def peek(self, view: View, now: float) -> bool:
         """Look at what could end before the next tick. True if a tick should follow at once."""
@@ -95,7 +95,7 @@ class Rhythm(Generic[View]):
 
 
 def _of_mounts(
-    observation: Observation, forecaster: Forecaster, now: float, peekable: frozenset[LayerId]
+    observation: Observation, forecaster: Forecaster, now: float, peekable: Collection[LayerKind]
 ) -> Iterator[tuple[LayerId | None, Room]]:
     readings = observation.survey.readings
     for verdict in observation.verdicts:
@@ -108,7 +108,7 @@ def _of_mounts(
                 peak_fill_bytes_per_second=history.peak_rate(now),
                 moved_bytes=history.moved_bytes,
                 pending_bytes=pending,
-                peekable=verdict.limit in peekable,
+                peekable=(verdict.limit or "").partition(":")[0] in peekable,
                 silent=verdict.failure is Failure.READ_ONLY,
                 ended=bool(verdict.states & BROKEN) or verdict.headroom_bytes == 0,
             ),
@@ -127,25 +127,38 @@ def _gross(verdict: Verdict, pending: int) -> int | None:
     return verdict.headroom_bytes + pending
 
 
-def _of_snapshots(observation: Observation) -> Iterator[tuple[LayerId | None, Room]]:
-    """Every snapshot that can overflow, mounted or not: its end is to be seen when it happens."""
-    for layer in observation.survey.layers:
-        if layer.kind is not LayerKind.DM_SNAPSHOT:
-            continue
-        reading = observation.survey.readings.get(layer.id)
-        if reading is None or reading.cannot_overflow or reading.state in BROKEN:
-            continue
-        silent = layer.failure is Failure.READ_ONLY
-        yield layer.id, Room(headroom_bytes=reading.headroom_bytes, peekable=True, silent=silent)
+class Snapshots:
+    """Every snapshot that can overflow, mounted or not: its end is to be seen when it happens.
+
+    `ends` are the seconds in which a peek at each is wanted; worked out anew only for new readings.
+    """
+
+    def __init__(self) -> None:
+        self.ends: dict[LayerId, float] = {}
+        self._layers: tuple[Layer, ...] = ()
+        self._snapshots: list[Layer] = []
+        self._readings: list[Reading | None] = []
+
+    def look(self, survey: Survey) -> None:
+        """Take in the readings of one survey."""
+        if survey.layers is not self._layers:
+            self._layers = survey.layers
+            self._snapshots = [layer for layer in survey.layers if layer.kind is LayerKind.DM_SNAPSHOT]
+        readings = [survey.readings.get(layer.id) for layer in self._snapshots]
+        if readings != self._readings:
+            self._readings = readings
+            self.ends = dict(self._ends())
+
+    def _ends(self) -> Iterator[tuple[LayerId, float]]:
+        for layer, reading in zip(self._snapshots, self._readings, strict=True):
+            if reading is not None and not reading.cannot_overflow and reading.state not in BROKEN:
+                silent = layer.failure is Failure.READ_ONLY
+                yield layer.id, pace.until_peek(Room(reading.headroom_bytes, peekable=True, silent=silent))
 
 
-def _targets(
-    rooms: Iterable[tuple[LayerId | None, Room]],
-    pause: float,
-    layers: Mapping[LayerId, Layer],
-    readings: Mapping[LayerId, Reading],
-) -> Iterator[Target]:
-    wanted = dict.fromkeys(id_ for id_, room in rooms if id_ is not None and pace.needs_peek(room, pause))
+def _targets(wanted: Iterable[LayerId], survey: Survey) -> Iterator[Target]:
+    layers = {layer.id: layer for layer in survey.layers} if wanted else {}
     for id_ in wanted:
-        if id_ in layers and id_ in readings:
-            yield Target(layers[id_], readings[id_])
+        reading = survey.readings.get(id_)
+        if id_ in layers and reading is not None:
+            yield Target(layers[id_], reading)
