@@ -36,6 +36,14 @@ def median_seconds(work: Callable[[], object], times: int, warm_up: int = 10) ->
     return statistics.median(_timed(work) for _ in range(times))
 
 
+def paired_seconds(one: Callable[[], object], other: Callable[[], object], times: int) -> tuple[float, float]:
+    """The medians of two works done in turn, so that both see the same machine."""
+    for _ in range(5):
+        one(), other()
+    taken = [(_timed(one), _timed(other)) for _ in range(times)]
+    return statistics.median(first for first, _ in taken), statistics.median(second for _, second in taken)
+
+
 def _timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()

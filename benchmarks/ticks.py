@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.figures import median_seconds
+from benchmarks.figures import median_seconds, paired_seconds
 from overlaywatch import registry
 from overlaywatch.config.settings import Settings
 from overlaywatch.engine import host
@@ -152,13 +152,8 @@ def measure(count: int) -> dict[str, float]:
         ticker = Ticker(reader)
         ticker.tick()
         numbers = [os.makedev(device.major, device.minor) for device in reader.dm.devices()] if reader.dm else []
-        times = 20 if count > 100 else 200
-        found = {
-            "snapshots": float(count),
-            "devices": float(len(numbers)),
-            "tick": median_seconds(ticker.tick, times),
-            "bare": median_seconds(bare_calls(ticker.paths, numbers), times),
-        }
+        tick, bare = paired_seconds(ticker.tick, bare_calls(ticker.paths, numbers), 30 if count > 100 else 300)
+        found = {"snapshots": float(count), "devices": float(len(numbers)), "tick": tick, "bare": bare}
         reader.close()
         return found | (_readers() if numbers else {})
 

@@ -51,7 +51,11 @@ class Ustat:
 
 def read_statvfs(path: str | os.PathLike[str]) -> StatVfs:
     """statvfs(3) of the file system that `path` is on. Raises OSError."""
-    found = os.statvfs(path)
+    return parse_statvfs(os.statvfs(path))
+
+
+def parse_statvfs(found: os.statvfs_result) -> StatVfs:
+    """The figures of a system call's answer."""
     return StatVfs(
         block_size=found.f_frsize or found.f_bsize,
         blocks=found.f_blocks,

@@ -23,7 +23,7 @@ from overlaywatch.kernel.meminfo import MemInfo, parse_meminfo, parse_swaps, swa
 from overlaywatch.kernel.mountinfo import MountInfo, MountTable
 from overlaywatch.kernel.namespace import read_world
 from overlaywatch.kernel.root import KernelRoot
-from overlaywatch.kernel.statfs import StatVfs, Ustat, read_statvfs, read_ustat
+from overlaywatch.kernel.statfs import StatVfs, Ustat, parse_statvfs, read_ustat
 
 Number = tuple[int, int]
 """(major, minor)"""
@@ -45,7 +45,7 @@ class KernelReader:
         reopen_dm: Callable[[], DmReader | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.root = root
+        self.root, self.is_live = root, root.is_live
         self.dm = dm
         self._reopen_dm = reopen_dm
         self._clock = clock
@@ -61,6 +61,7 @@ class KernelReader:
         self._dm_by_number = _NO_DEVICES
         self._names: dict[Number, str | None] = {}
         self._backing = BackingFiles(self.world)
+        self._statvfs: dict[str, tuple[os.statvfs_result, StatVfs]] = {}
         self._believed_until = 0.0
 
     def look(self) -> "KernelView":
@@ -114,6 +115,16 @@ class KernelReader:
         """Free swap that is not RAM itself."""
         return swap_free_real(parse_swaps(self._swaps.read().decode("utf-8", "surrogateescape")))
 
+    def read_statvfs(self, path: str) -> StatVfs:
+        """statvfs(3); the same object as long as the figures are the same."""
+        answer = os.statvfs(self.world.path(path))
+        kept = self._statvfs.get(path)
+        if kept is not None and kept[0] == answer:
+            return kept[1]
+        found = parse_statvfs(answer)
+        self._statvfs[path] = (answer, found)
+        return found
+
     def read_cmdline(self) -> tuple[str, ...]:
         """The words of the kernel command line, which never change."""
         if self._cmdline is None:
@@ -137,6 +148,7 @@ class KernelReader:
     def _forget(self) -> None:
         self._loops = None
         self._names.clear()
+        self._statvfs.clear()
         self._backing.forget()
 
 
@@ -194,7 +206,7 @@ class KernelView:
 
     def statvfs(self, path: str) -> StatVfs:
         """statvfs(3) of the file system at a path of the mount table."""
-        return self._once(("statvfs", path), lambda: read_statvfs(self._live_path(path)))
+        return self._once(("statvfs", path), lambda: self._read_statvfs(path))
 
     def ustat(self, major: int, minor: int) -> Ustat | None:
         """ustat(2) by device number: reaches hidden super blocks. None if there is none, or it cannot be asked."""
@@ -237,11 +249,18 @@ class KernelView:
         name = self.device_name(major, minor)
         return None if name is None else blockdev.read_errors_count(self.root, name, self._reader.files.read)
 
+    def _read_statvfs(self, path: str) -> StatVfs:
+        self._must_be_live(path)
+        return self._reader.read_statvfs(path)
+
     def _live_path(self, path: str) -> str:
         """The path from here. A captured machine has no file systems to ask: this one's would be a lie."""
-        if not self.root.is_live:
-            raise OSError(errno.EOPNOTSUPP, "a captured machine has no mounted file systems", path)
+        self._must_be_live(path)
         return self._reader.world.path(path)
+
+    def _must_be_live(self, path: str) -> None:
+        if not self._reader.is_live:
+            raise OSError(errno.EOPNOTSUPP, "a captured machine has no mounted file systems", path)
 
     def _once(self, key: object, read: Callable[[], _T]) -> _T:
         if key not in self._memory:

@@ -27,7 +27,7 @@ class Memo:
     def reading(self, layer: LayerId, raw: object, make: Callable[[], Reading]) -> Reading:
         """The Reading made of `raw`, made anew only if `raw` is not what it was."""
         kept = self._kept.get(layer)
-        if kept is not None and kept[0] == raw:
+        if kept is not None and (kept[0] is raw or kept[0] == raw):
             return kept[1]
         reading = make()
         self._kept[layer] = (raw, reading)
