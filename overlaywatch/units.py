@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The units that people write and read: `64MiB`, `80%`, `10m`.
+"""The units that people write and read: `64MiB`, `80%`, `10m`; and names made fit to be read.
 
 This file must not know what is measured; it only knows how quantities are spelled. Inside the
 program sizes are integers of bytes, ratios are floats from 0 to 1, durations are floats of seconds.
@@ -92,3 +92,11 @@ def format_duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
     return f"{hours // 24} d {hours % 24} h" if hours % 24 else f"{hours // 24} d"
+
+
+def printable(name: str) -> str:
+    r"""A file's name for a log or a document: any byte that is no printable text becomes `\xff`, `\n`, …"""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from overlaywatch.actions.outcomes import printable
 from overlaywatch.config.table import Table
 from overlaywatch.document import decision_entry, mount_entry
 from overlaywatch.model import Decision, Failure, Verdict
-from overlaywatch.units import format_duration, format_size
+from overlaywatch.units import format_duration, format_size, printable
 
 Frame = Mapping[str, object]
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all actions share: an Outcome from a Plan, and names of files made fit to print.
+"""What all actions share: an Outcome from a Plan, and errors in words.
 
 This file must not know any action.
 """
 
-import os
 from dataclasses import dataclass
 
 from overlaywatch.model import Outcome, OutcomeKind
 from overlaywatch.ports import Plan, Surroundings
+from overlaywatch.units import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,6 @@ class Attempt:
             reusable_bytes=reusable_bytes,
             took_seconds=self.elapsed,
         )
-
-
-def printable(name: str) -> str:
-    r"""A file's name for a log or a document: any byte that is no printable text becomes `\xff`, `\n`, …"""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def why(error: OSError) -> str:

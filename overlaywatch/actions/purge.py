@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from overlaywatch.actions import denied
 from overlaywatch.actions.globs import PatternError, PatternSet, parse_pattern
-from overlaywatch.actions.outcomes import Attempt, printable, why
+from overlaywatch.actions.outcomes import Attempt, why
 from overlaywatch.actions.purge_choice import Bounds, choose
 from overlaywatch.actions.purge_delete import Goal, Tally, delete
 from overlaywatch.actions.purge_walk import File, Findings, Rules, Walk
@@ -26,7 +26,7 @@ from overlaywatch.kernel.openfiles import read_in_use
 from overlaywatch.kernel.root import KernelRoot
 from overlaywatch.model import BROKEN, Decision, LayerState, Outcome, OutcomeKind
 from overlaywatch.ports import ActionContext, Plan, Surroundings
-from overlaywatch.units import format_duration, format_size
+from overlaywatch.units import format_duration, format_size, printable
 
 LONGEST_LOOK: Final = 1.0
 """Seconds that plan() may look for files, and again for their users: whoever is hostile can make both endless."""

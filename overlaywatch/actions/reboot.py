@@ -14,12 +14,12 @@ from time import sleep
 from typing import ClassVar, Final
 
 from overlaywatch.actions.bounded import bounded
-from overlaywatch.actions.outcomes import Attempt, printable
+from overlaywatch.actions.outcomes import Attempt
 from overlaywatch.actions.reboot_rungs import Rung, default_rungs
 from overlaywatch.config.table import Table
 from overlaywatch.model import BROKEN, Decision, LayerId, LayerKind, LayerState, Outcome, OutcomeKind, Verdict
 from overlaywatch.ports import ActionContext, Plan, Surroundings
-from overlaywatch.units import format_duration
+from overlaywatch.units import format_duration, printable
 
 GRACE_WITH_DEAD_ROOT: Final = 5.0
 """Nobody can be told and nothing can be saved then: only so long, for what still runs from memory."""

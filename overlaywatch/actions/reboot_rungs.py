@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from overlaywatch.actions.outcomes import printable, why
+from overlaywatch.actions.outcomes import why
 from overlaywatch.actions.program import Ended, Program, find
 from overlaywatch.kernel import reboot
 from overlaywatch.kernel.root import KernelRoot
+from overlaywatch.units import printable
 
 _CALL_LIMIT: Final = 10.0
 _TIME_TO_STOP: Final = 90.0

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from shlex import join
 from typing import ClassVar, Final
 
-from overlaywatch.actions.outcomes import Attempt, printable, why
+from overlaywatch.actions.outcomes import Attempt, why
 from overlaywatch.actions.program import Ended, Program, find
 from overlaywatch.config.table import Table
 from overlaywatch.document import decision_entry, mount_entry
 from overlaywatch.model import Decision, Outcome, OutcomeKind
 from overlaywatch.ports import ActionContext, Plan, Surroundings
-from overlaywatch.units import format_duration
+from overlaywatch.units import format_duration, printable
 
 INPUT_VERSION: Final = 1
 
