@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from overlaywatch.cli.problem import Problem
+from overlaywatch.cli.problem import Exit, Problem
 from overlaywatch.cli.screen import printable
 from overlaywatch.engine.folder import run_directory
 
@@ -130,5 +130,13 @@ def _plan(settings: "Settings") -> "tuple[Tick, tuple[Plan, ...]]":
 
 def _daemon(options: "RunOptions") -> int:
     from overlaywatch import service
+    from overlaywatch.engine.state_file import AlreadyRunningError
+    from overlaywatch.frontend.listen import AddressError
 
-    return service.run_daemon(options)
+    try:
+        return service.run_daemon(options)
+    except AddressError as error:
+        raise Problem("--web.listen-address", str(error), status=Exit.USAGE) from error
+    except AlreadyRunningError as error:
+        remedy = "stop it first, or set RUNTIME_DIRECTORY to another folder"
+        raise Problem(str(error), "another overlaywatch is running", remedy) from error

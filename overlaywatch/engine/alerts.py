@@ -13,17 +13,18 @@ from overlaywatch.model import NO_FORECAST, Decision, StageStatus
 from overlaywatch.ports import Action, Notifier, Surroundings
 
 
-def reconcile(outbox: Outbox, stages: Sequence[StageStatus], actions: Mapping[str, Action], unix_time: float) -> None:
-    """End every alert whose stage is not active any more, or not configured any more."""
+def reconcile(outbox: Outbox, stages: Sequence[StageStatus], actions: Mapping[str, Action], unix_time: float) -> bool:
+    """End every alert whose stage is not active any more, or not configured any more. Whether there were any."""
     active = {
         (action, stage.policy, stage.stage, stage.mount_point)
         for stage in stages
         if stage.active is not False
         for action in stage.actions
     }
-    for key in outbox.firing():
-        if key not in active:
-            outbox.end(key, _resolved(outbox.frame(key), actions.get(key[0]), unix_time))
+    over = [key for key in outbox.firing() if key not in active]
+    for key in over:
+        outbox.end(key, _resolved(outbox.frame(key), actions.get(key[0]), unix_time))
+    return bool(over)
 
 
 def _resolved(frame: Frame, action: Action | None, unix_time: float) -> Frame:

@@ -3,21 +3,30 @@
 
 Must not know which actions there are. The child is a copy of the engine with everything already
 imported and locked pages shared, so forking needs nothing from the disk. It reports its Outcome as
-one line of JSON through a pipe; one that dies without a word has failed.
+one line of JSON through a pipe; one that dies without a word has failed. The engine never waits for
+its death either: a process that hangs in the kernel cannot even be killed.
 """
 
+import contextlib
 import json
+import logging
 import os
+import select
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Final
 
+from overlaywatch.engine.events import SIGNALS
 from overlaywatch.model import Outcome, OutcomeKind
 from overlaywatch.ports import Plan
 
-_SIGNALS_OF_THE_ENGINE: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+log: Final = logging.getLogger(__name__)
+
 _MOST_BYTES: Final = 64 * 1024
+_MOST_REASON: Final = 2000
+_TIME_TO_DIE: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -31,39 +40,65 @@ class Child:
     received: bytes = b""
 
 
-def start(plan: Plan, apply: Callable[[], Outcome], now: float) -> Child:
-    """Fork a child that applies the plan. Raises OSError if the machine has no room for a process."""
+def start(plan: Plan, apply: Callable[[], Outcome], now: float, leave: Callable[[], None]) -> Child:
+    """Fork a child that applies the plan. Raises OSError if the machine has no room for a process.
+
+    `leave()` is called in the child first: it gives back what only the engine may hold.
+    """
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    # A signal between fork and _become_a_worker() would be told to the engine, through the pipe that both have.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         pid = os.fork()
+        if pid == 0:
+            _run(plan, apply, leave, write_fd)
     except OSError:
         os.close(read_fd)
-        os.close(write_fd)
         raise
-    if pid == 0:
-        os.close(read_fd)
-        _run(apply, write_fd)
-    os.close(write_fd)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        os.close(write_fd)
     os.set_blocking(read_fd, False)
     return Child(pid, read_fd, plan, now)
 
 
-def _run(apply: Callable[[], Outcome], write_fd: int) -> None:
+def _run(plan: Plan, apply: Callable[[], Outcome], leave: Callable[[], None], write_fd: int) -> None:
     """The child's whole life. It never returns into the engine's code."""
     try:
-        for number in _SIGNALS_OF_THE_ENGINE:
-            signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        outcome = apply()
-        os.write(write_fd, encode(outcome))
+        _become_a_worker()
+        leave()
+        os.write(write_fd, encode(_applied(plan, apply)))
     finally:
         os._exit(0)
+
+
+def _become_a_worker() -> None:
+    """Signals that go to all processes of a terminal are for the engine: it waits for us, or ends us.
+
+    A handler that does nothing, rather than SIG_IGN, which a program would inherit over exec.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        signal.signal(number, _for_the_engine)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _for_the_engine(number: int, frame: object) -> None:
+    """Nothing."""
+
+
+def _applied(plan: Plan, apply: Callable[[], Outcome]) -> Outcome:
+    try:
+        return apply()
+    except Exception as error:  # an action promises not to raise; one that does must not fail without a word
+        log.exception("%s: a fault of overlaywatch itself", plan.action)
+        return _failed(plan, f"a fault of overlaywatch itself: {error!r}", plan.decision.at, 0.0)
 
 
 def encode(outcome: Outcome) -> bytes:
     """An Outcome as one line of JSON; its reason is cut so that the line fits into a pipe at once."""
     values = asdict(outcome)
-    values["reason"] = outcome.reason[:2000]
+    values["reason"] = outcome.reason[:_MOST_REASON]
     return json.dumps(values).encode() + b"\n"
 
 
@@ -78,31 +113,60 @@ def decode(line: bytes) -> Outcome | None:
 
 
 def collect(child: Child, now: float) -> Outcome | None:
-    """Read what the child has written; its Outcome once it has ended, else None."""
-    try:
-        chunk = os.read(child.fd, _MOST_BYTES)
-    except BlockingIOError:
-        return None
-    if chunk:
-        child.received += chunk
+    """Read what the child has written; its Outcome once it has ended, else None. Never waits.
+
+    Its end is what counts, not that of the pipe: a process that it left behind may hold that open.
+    """
+    pid, status = os.waitpid(child.pid, os.WNOHANG)
+    with contextlib.suppress(BlockingIOError):
+        child.received += os.read(child.fd, _MOST_BYTES)
+    if pid == 0:
         return None
     os.close(child.fd)
-    _, status = os.waitpid(child.pid, 0)
-    return decode(child.received) or _died(child, status, now)
+    return decode(child.received) or _failed(child.plan, _died(status), now, now - child.started)
 
 
-def _died(child: Child, status: int, now: float) -> Outcome:
-    decision = child.plan.decision
+def end(child: Child, deadline: float) -> Outcome:
+    """Wait for its Outcome until `deadline` (monotonic), then end it. For the end of the engine itself."""
+    while (left := deadline - time.monotonic()) > 0:
+        select.select([child.fd], [], [], min(left, 0.1))
+        if outcome := collect(child, time.monotonic()):
+            return outcome
+    os.kill(child.pid, signal.SIGKILL)
+    reap(child.pid, _TIME_TO_DIE)
+    os.close(child.fd)
+    now = time.monotonic()
+    return _failed(child.plan, "it was not done when the daemon had to stop", now, now - child.started)
+
+
+def reap(pid: int, patience: float) -> int | None:
+    """The wait status of a child that is about to die; None if it did not within so many seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(0.001)
+
+
+def _died(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     how = f"was killed by signal {-code}" if code < 0 else "ended without a word"
+    return f"the process of the action {how}"
+
+
+def _failed(plan: Plan, reason: str, at: float, took_seconds: float) -> Outcome:
+    decision = plan.decision
     return Outcome(
-        action=child.plan.action,
-        type=child.plan.type,
+        action=plan.action,
+        type=plan.type,
         kind=OutcomeKind.FAILED,
-        reason=f"the process of the action {how}",
-        at=now,
+        reason=reason,
+        at=at,
         policy=decision.policy,
         stage=decision.stage,
         mount_point=decision.mount_point,
-        took_seconds=now - child.started,
+        took_seconds=took_seconds,
     )

@@ -28,6 +28,7 @@ from overlaywatch.engine.parts import Parts
 from overlaywatch.engine.publisher import Publisher
 from overlaywatch.engine.rhythm import Rhythm
 from overlaywatch.engine.systemd import ServiceManager
+from overlaywatch.forecast import Forecaster
 from overlaywatch.kernel.uevent import UeventSocket
 from overlaywatch.model import Outcome, Tick
 from overlaywatch.ports import Action, Surroundings
@@ -36,6 +37,12 @@ log: Final = logging.getLogger(__name__)
 
 LISTEN_PATIENCE: Final = 2.0
 """Seconds that READY waits for the frontend: monitoring does not depend on it."""
+
+REMEMBER_EVERY: Final = 30.0
+"""Seconds after which what was learned about a fill is written down though nothing was decided."""
+
+STOP_PATIENCE: Final = 3.0
+"""Seconds that an action under way gets when the daemon has to stop."""
 
 
 class Engine:
@@ -50,10 +57,13 @@ class Engine:
         self._reader = parts.open_reader(parts.settings)
         self._monitor = Monitor(parts.settings, parts.sources, time.monotonic)
         self._monitor.policy_state = policy_state.from_json(self._memory.restored_policy_state, time.monotonic())
+        self._monitor.forecaster = Forecaster.from_json(self._memory.restored_forecasts, time.monotonic())
         self._rhythm = Rhythm(parts.sources)
         self._actions = dict(parts.make_actions(parts.settings, self._outbox.send))
         self._monitor.reconfigure(parts.settings, _telling(self._actions))
-        self._dispatcher = Dispatcher(self._actions, self._memory.ledger, self._remember)
+        self._dispatcher = Dispatcher(
+            self._actions, self._memory.ledger, self._memory.owed, self._remember, self._leave_to_engine
+        )
         self._link = FrontendLink(parts.spawn_frontend, self._outbox.tell_again)
         self._counters = Counters(time.time())
         self._counters.config_hash = parts.settings.hash
@@ -62,6 +72,7 @@ class Engine:
         self._remarks = journal.Remarks()
         self._uevents = open_uevents()
         self._mount_fd = os.open(self._reader.world.table, os.O_RDONLY | os.O_CLOEXEC)
+        self._remembered_at = 0.0
         self._paused = False
         self._renewed = False
         self._ready = False
@@ -164,30 +175,32 @@ class Engine:
 
     def _tick(self, now: float) -> None:
         before = self._monitor.policy_state
-        self._note_pause(now)
+        self._paused = pause.is_paused(self._parts.folder, now)
         observation = self._monitor.step(self._reader.look(), now)
-        if self._monitor.policy_state != before or observation.decisions:
-            self._try_to_remember()
-        outcomes = self._act(observation)
+        outcomes = self._act(observation, now, changed=self._monitor.policy_state != before)
         self._settle(outcomes)
         cost = time.monotonic() - now
         tick = self._finished(observation, outcomes, now, cost)
         self._announce(tick, cost)
 
-    def _act(self, observation: Observation) -> list[Outcome]:
+    def _act(self, observation: Observation, now: float, *, changed: bool) -> list[Outcome]:
+        """Tell and queue what was decided, write all that down, and only then do it."""
         surroundings = self._surroundings()
-        active = {(one.policy, one.stage, one.mount_point) for one in observation.stages if one.active}
-        outcomes = self._dispatcher.step(
-            observation.decisions,
-            lambda one: (one.policy, one.stage, one.mount_point) in active,
-            Permission(self._settings.daemon.actions, self._paused),
-            surroundings,
-        )
-        alerts.reconcile(self._outbox, observation.stages, self._actions, time.time())
+        permission = Permission(self._settings.daemon.actions, self._paused)
+        outcomes = self._dispatcher.accept(observation.decisions, surroundings)
+        if permission.given:
+            owed = self._memory.owed.again(observation, now, but=self._dispatcher.waiting())
+            outcomes += self._dispatcher.accept(owed, surroundings)
+        told = alerts.reconcile(self._outbox, observation.stages, self._actions, time.time())
         if not self._renewed:
             alerts.renew(self._outbox, observation, self._actions, surroundings)
             self._renewed = True
-        return outcomes
+        if changed or told or observation.decisions or now - self._remembered_at > REMEMBER_EVERY:
+            self._try_to_remember()
+        active = {(one.policy, one.stage, one.mount_point) for one in observation.stages if one.active}
+        return outcomes + self._dispatcher.proceed(
+            lambda one: (one.policy, one.stage, one.mount_point) in active, permission, surroundings
+        )
 
     def _settle(self, outcomes: list[Outcome]) -> None:
         """An action of ours has changed the room: the forecast begins anew, and the next look comes at once."""
@@ -251,7 +264,8 @@ class Engine:
     # --- what is kept, paused, reloaded, ended --------------------------------------------------------
 
     def _remember(self) -> None:
-        self._memory.save(self._monitor.policy_state)
+        self._remembered_at = time.monotonic()
+        self._memory.save(self._monitor.policy_state, self._monitor.forecaster)
 
     def _try_to_remember(self) -> None:
         if self._memory.is_kept:
@@ -260,11 +274,10 @@ class Engine:
             except OSError as error:
                 log.error("the state cannot be written down: %s; nothing is changed on this machine", error.strerror)
 
-    def _note_pause(self, now: float) -> None:
-        paused = pause.is_paused(self._parts.folder, now)
-        if self._paused and not paused:
-            self._monitor.policy_state = policy.rearm(self._monitor.policy_state)
-        self._paused = paused
+    def _leave_to_engine(self) -> None:
+        """In a forked child: what only the engine may hold. A pipe held open here would hide its death."""
+        self._link.leave()
+        self._memory.close()
 
     def _reload(self) -> None:
         """All or nothing: a configuration with an error leaves everything as it is."""
@@ -272,7 +285,7 @@ class Engine:
         try:
             settings, warnings = self._parts.load()
             actions = dict(self._parts.make_actions(settings, self._outbox.send))
-        except ConfigErrors as errors:
+        except (ConfigErrors, OSError, ValueError) as errors:
             log.error("the configuration is not reloaded, the old one stays:\n%s", errors)
             self._counters.config_last_reload_successful = False
         else:
@@ -292,11 +305,13 @@ class Engine:
         self._monitor.reconfigure(settings, _telling(actions))
         self._counters.config_hash = settings.hash
         self._counters.config_last_reload_successful = True
+        self._renewed = False
         log.info("configuration reloaded")
 
     def _stop(self) -> None:
         self._manager.stopping()
         log.info("stopping")
+        self._counters.ended(self._dispatcher.finish(time.monotonic() + STOP_PATIENCE))
         self._try_to_remember()
         self._link.goodbye(_wait_for_end)
         self._memory.close()

@@ -166,6 +166,11 @@ class FrontendLink:
         code = os.waitstatus_to_exitcode(status)
         log.error("the frontend ended (status %d): a new one is forked in %.1f s", code, self._pause)
 
+    def leave(self) -> None:
+        """In a forked child: give the pipes back without a word."""
+        for fd in self.descriptors():
+            os.close(fd)
+
     def goodbye(self, wait: Callable[[int, float], bool]) -> None:
         """Ask the frontend to deliver what is pending and to end; `wait(fd, seconds)` waits for its end."""
         if self._handle is None:

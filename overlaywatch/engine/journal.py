@@ -14,7 +14,7 @@ from typing import Final, TextIO
 
 from overlaywatch.kernel.writers import describe, read_writers
 from overlaywatch.model import BROKEN, Decision, LayerKind, LayerState, OutcomeKind, Tick, Verdict
-from overlaywatch.units import format_duration, format_ratio, format_size
+from overlaywatch.units import format_duration, format_ratio, format_size, printable
 
 log: Final = logging.getLogger(__name__)
 
@@ -129,11 +129,10 @@ class JournalFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """`<4>text` for the journal, `overlaywatch: text` for a person."""
-        text = super().format(record)
-        if not self._to_journal:
-            return f"overlaywatch: {text}"
-        prefix = f"<{_PRIORITIES.get(record.levelno, 5)}>"
-        return "\n".join(prefix + line for line in text.splitlines())
+        # Names that users choose may hold anything: no line may pretend to be another one.
+        lines = [printable(line) for line in super().format(record).split("\n")]
+        prefix = f"<{_PRIORITIES.get(record.levelno, 5)}>" if self._to_journal else "overlaywatch: "
+        return "\n".join(prefix + line for line in lines)
 
 
 def set_up(warnings: Sequence[str] = (), stream: TextIO = sys.stderr) -> None:

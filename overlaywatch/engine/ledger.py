@@ -22,6 +22,10 @@ class Ledger:
         """The action is about to be carried out."""
         self._past.setdefault(action, deque(maxlen=MOST_PER_ACTION)).append(now)
 
+    def take_back(self, action: str) -> None:
+        """What was noted last is not carried out after all."""
+        self._past[action].pop()
+
     def past(self, action: str) -> tuple[float, ...]:
         """When it was carried out, oldest first."""
         return tuple(self._past.get(action, ()))

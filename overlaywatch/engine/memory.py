@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the daemon remembers over a restart: the policies' state, the ledger, the alerts that fire.
+"""What the daemon remembers over a restart: the policies' state, the ledger, what is owed, the alerts that fire.
 
 Must not know what is decided from it. A memory of another boot is none: its clock is not ours, and
 what was mounted then is gone. Without a place to keep it, nothing that changes the machine is done.
 """
 
+import errno
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Final
 
 from overlaywatch.engine.ledger import Ledger
 from overlaywatch.engine.outbox import Outbox
+from overlaywatch.engine.owed import Owed
 from overlaywatch.engine.state_file import StateFile, StateTooLargeError, read_state
+from overlaywatch.forecast import Forecaster
 from overlaywatch.policy import PolicyState
 from overlaywatch.policy_state import to_json
 
@@ -31,7 +34,10 @@ class Memory:
         kept = self._file.load() if self._file else {}
         ours = kept if kept.get("boot_id") == boot_id else {}
         self.ledger = Ledger.from_json(ours.get("past"))
+        self.owed = Owed()
+        self.owed.restore(ours.get("owed"))
         self.restored_policy_state = ours.get("policies")
+        self.restored_forecasts = ours.get("forecasts")
         outbox.restore(ours.get("alerts"))
 
     @property
@@ -39,20 +45,31 @@ class Memory:
         """Whether anything can be written down."""
         return self._file is not None
 
-    def save(self, policy_state: PolicyState) -> None:
-        """Write everything down. Raises OSError if that cannot be done."""
+    def save(self, policy_state: PolicyState, forecaster: Forecaster) -> None:
+        """Write everything down. Raises OSError if that cannot be done.
+
+        What was learned for forecasts comes last: if it does not fit, the rest is written without it.
+        """
         if self._file is None:
-            raise OSError(2, "there is no folder for the state; run as root, or set RUNTIME_DIRECTORY")
+            raise OSError(errno.ENOENT, "there is no folder for the state; run as root, or set RUNTIME_DIRECTORY")
         state: Mapping[str, object] = {
             "boot_id": self._boot_id,
             "policies": to_json(policy_state),
             "past": self.ledger.as_json(),
+            "owed": self.owed.as_json(),
             "alerts": self._outbox.as_json(),
         }
         try:
-            self._file.save(state)
+            self._file.save({**state, "forecasts": forecaster.to_json()})
+        except StateTooLargeError:
+            self._save_at_least(self._file, state)
+
+    @staticmethod
+    def _save_at_least(file: StateFile, state: Mapping[str, object]) -> None:
+        try:
+            file.save(state)
         except StateTooLargeError as error:
-            raise OSError(27, str(error)) from error
+            raise OSError(errno.EFBIG, str(error)) from error
 
     def close(self) -> None:
         """Release the file; what was written stays."""

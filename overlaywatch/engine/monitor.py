@@ -12,10 +12,21 @@ from typing import Generic, TypeVar
 
 from overlaywatch import policy
 from overlaywatch.config.settings import Settings
-from overlaywatch.engine.survey import take_survey
+from overlaywatch.engine.survey import Surveyor
 from overlaywatch.forecast import Forecaster
 from overlaywatch.livesystem import recognise
-from overlaywatch.model import Decision, Forecast, Layer, Link, Mount, Reading, StageStatus, Survey, Verdict
+from overlaywatch.model import (
+    NO_FORECAST,
+    Decision,
+    Forecast,
+    Layer,
+    Link,
+    Mount,
+    Reading,
+    StageStatus,
+    Survey,
+    Verdict,
+)
 from overlaywatch.ports import Source
 from overlaywatch.topology import Topology, judge
 from overlaywatch.watch import choose
@@ -32,6 +43,14 @@ class Observation:
     forecasts: Mapping[str, Forecast]
     stages: tuple[StageStatus, ...]
     decisions: tuple[Decision, ...]
+
+    def decision(self, stage: StageStatus, action: str, now: float) -> Decision | None:
+        """One more decision for an active stage, with the figures of this look; None if its mount was not seen."""
+        verdict = next((one for one in self.verdicts if one.mount.mount_point == stage.mount_point), None)
+        if verdict is None:
+            return None
+        forecast = self.forecasts.get(stage.mount_point, NO_FORECAST)
+        return Decision(stage.policy, stage.stage, stage.mount_point, action, stage.reason, now, verdict, forecast)
 
 
 class Judge:
@@ -85,14 +104,13 @@ class Monitor(Generic[View]):
         self.settings = settings
         self.forecaster = Forecaster()
         self.policy_state = policy.PolicyState()
-        self._sources = sources
-        self._clock = clock
+        self._surveyor = Surveyor(sources, clock)
         self._judge = Judge()
         self._telling: frozenset[str] = frozenset()
 
     def measure(self, view: View, now: float) -> tuple[Survey, tuple[Verdict, ...]]:
         """Look, and say what is left where. Changes nothing that a decision depends on."""
-        survey = take_survey(self._sources, view, now, self._clock)
+        survey = self._surveyor.survey(view, now)
         return survey, self._judge.verdicts(survey, self.settings)
 
     def step(self, view: View, now: float) -> Observation:

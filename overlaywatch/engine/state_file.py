@@ -6,6 +6,7 @@ page of a tmpfs that may be full by then. A slot holds a sequence number, a chec
 slots are written in turn, so a write that is cut off by a crash leaves the other one whole.
 """
 
+import fcntl
 import json
 import os
 import struct
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-SLOT_BYTES: Final = 64 * 1024
+SLOT_BYTES: Final = 128 * 1024
 _HEADER: Final = struct.Struct(">8sQII")
 _MAGIC: Final = b"ovlwatch"
 
@@ -23,12 +24,27 @@ class StateTooLargeError(Exception):
     """The state does not fit into a slot; nothing was written."""
 
 
+class AlreadyRunningError(Exception):
+    """Another daemon holds the file: two of them would each do what the other one does."""
+
+
 class StateFile:
-    """An open state file. Use `load()` once, then `save()`; raises OSError if it cannot be opened."""
+    """An open state file, locked (flock(2)) until it is closed. Use `load()` once, then `save()`.
+
+    Raises AlreadyRunningError, or OSError if it cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        os.posix_fallocate(self._fd, 0, 2 * SLOT_BYTES)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.posix_fallocate(self._fd, 0, 2 * SLOT_BYTES)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise AlreadyRunningError(str(path)) from None
+        except OSError:
+            os.close(self._fd)
+            raise
         self._sequence = 0
 
     def load(self) -> Mapping[str, object]:

@@ -4,6 +4,7 @@
 Must not know what any source does, or what is concluded from the layers.
 """
 
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -76,6 +77,11 @@ def _ask(source: Source[View], view: View, now: float) -> tuple[Found, str]:
         return source.survey(view, now), ""
     except (SourceError, OSError) as problem:
         return Found(), str(problem) or type(problem).__name__
+    except Exception as fault:
+        # A parser that meets what its author did not think of must not blind the others, nor end the daemon.
+        place = traceback.extract_tb(fault.__traceback__)[-1]
+        where = f"{place.name}, line {place.lineno}"
+        return Found(), f"a fault of overlaywatch itself: {fault!r} in {where}; please report it"
 
 
 def _missing(layers: Sequence[Layer], links: Sequence[Link], stacked: frozenset[Ref]) -> list[Layer]:

@@ -14,6 +14,7 @@ from overlaywatch.config.settings import ActionsMode
 from overlaywatch.engine.children import decode, encode
 from overlaywatch.engine.dispatch import MOST_QUEUED, Dispatcher, Permission
 from overlaywatch.engine.ledger import Ledger
+from overlaywatch.engine.owed import Owed
 from overlaywatch.model import NO_FORECAST, Decision, Mount, Outcome, OutcomeKind, Verdict, super_block_ref
 from overlaywatch.ports import Plan, Surroundings
 
@@ -75,7 +76,9 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger()
-        self.dispatcher = Dispatcher({one.name: one for one in self.actions}, self.ledger, self._record)
+        self.owed = Owed()
+        actions = {one.name: one for one in self.actions}
+        self.dispatcher = Dispatcher(actions, self.ledger, self.owed, self._record, lambda: None)
 
     def _record(self) -> None:
         if self.fail_to_record:
@@ -85,7 +88,8 @@ class Bench:
     def step(self, *names: str, permission: Permission = ALLOWED) -> list[Outcome]:
         """One tick with decisions for these actions."""
         around = Surroundings(lambda _: None, 3600.0, self.ledger.past, time.monotonic)
-        return self.dispatcher.step([decision(name) for name in names], lambda _: self.active, permission, around)
+        told = self.dispatcher.accept([decision(name) for name in names], around)
+        return told + self.dispatcher.proceed(lambda _: self.active, permission, around)
 
     def finish(self) -> Outcome:
         """Wait for the child, as the engine's loop does, and take its outcome."""
@@ -187,9 +191,10 @@ def test_a_refused_plan_is_not_carried_out() -> None:
 
 def test_the_queue_is_bounded() -> None:
     """A configuration that asks for more than can ever be done costs no memory."""
-    bench = Bench([Recorder("slow", detached=True, work=lambda: time.sleep(0.1))])
+    names = [f"slow{number}" for number in range(MOST_QUEUED + 5)]
+    bench = Bench([Recorder(name, detached=True, work=lambda: time.sleep(0.1)) for name in names])
 
-    outcomes = bench.step(*["slow"] * (MOST_QUEUED + 5))
+    outcomes = bench.step(*names)
 
     assert kinds(outcomes) == [OutcomeKind.REFUSED] * 5
     bench.active = False
@@ -205,3 +210,36 @@ def test_an_outcome_survives_the_pipe() -> None:
     assert read is not None
     assert (read.reason, read.freed_bytes, read.kind) == ("ü" * 2000, 10, OutcomeKind.APPLIED)
     assert [decode(line) for line in (b"", b"{}", b"[1]", b'{"kind": "none"}', b"\xff")] == [None] * 5
+
+
+def test_an_action_that_waits_or_runs_is_not_queued_again() -> None:
+    """However often a stage fires while a purge is under way, there is one purge."""
+    bench = Bench([Recorder("purge", detached=True, work=lambda: time.sleep(0.05))])
+
+    first, second = bench.step("purge"), bench.step("purge")
+
+    assert (first, kinds(second)) == ([], [OutcomeKind.REFUSED])
+    assert "already" in second[0].reason
+    bench.finish()
+
+
+def test_what_a_pause_withholds_stays_owed_and_what_was_done_does_not() -> None:
+    """A pause or a crash loses nothing that was called for; what was begun is never called for again."""
+    bench = Bench([Recorder("purge"), Recorder("vacuum")])
+    bench.step("vacuum")
+    bench.step("purge", permission=Permission(ActionsMode.ON, paused=True))
+
+    kept = Owed()
+    kept.restore(bench.owed.as_json())
+
+    assert kept.as_json() == [["root", "stage", "/", "purge"]]
+
+
+def test_a_fault_in_an_action_is_an_outcome_and_the_next_one_has_its_turn() -> None:
+    """An action that raises what it promised not to raise ends nothing but itself."""
+    bench = Bench([Recorder("broken", work=lambda: 1 // 0), Recorder("purge")])  # type: ignore[arg-type,return-value]
+
+    outcomes = bench.step("broken", "purge")
+
+    assert kinds(outcomes) == [OutcomeKind.FAILED, OutcomeKind.APPLIED]
+    assert "ZeroDivisionError" in outcomes[0].reason
