@@ -104,7 +104,7 @@ class Daemon:
     def get(self, path: str) -> str | None:
         """What it serves there; None if it does not (yet)."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE) as answer:
                 text: str = answer.read().decode()
                 return text
         except (urllib.error.URLError, OSError):

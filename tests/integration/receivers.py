@@ -50,7 +50,7 @@ def webhook() -> Iterator[Webhook]:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, format: str, *arguments: object) -> None:
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # its name in http.server
             """Nobody reads it."""
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -2,15 +2,14 @@
 """A store fills at full speed while the daemon runs beside it: its numbers, its words, and whom it tells."""
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from overlaywatch.kernel.dm_target import parse_snapshot_status
 from tests.integration import stacks
-from tests.integration.daemon import Daemon, Document, layer, mount, running
-from tests.integration.devices import MIB, SECTOR
+from tests.integration.daemon import Daemon, layer, running
+from tests.integration.devices import SECTOR
 
 pytestmark = pytest.mark.kernel
 
