@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration import devices, stacks
-from tests.integration.daemon import Daemon, layer, running
+from tests.integration.daemon import Daemon, Document, layer, running
 from tests.integration.devices import MIB
 
 pytestmark = pytest.mark.kernel
@@ -35,7 +35,7 @@ def test_device_that_comes_and_goes_is_seen_and_calm_returns(tmp_path: Path, scr
             assert calm(daemon) <= 2
             devices.write(snapshot.device.node, MIB)
             snapshot.cow.grow(8 * MIB)
-            daemon.until(lambda status: by_id(status, "dm-snapshot:ow-late")["size_bytes"] == 8 * MIB, "the growth", 2)
+            daemon.until(lambda status: layer(status, "dm-snapshot:ow-late")["size_bytes"] == 8 * MIB, "the growth", 2)
         daemon.until(lambda status: not by_id(status, "dm-snapshot:ow-late"), "the end of the snapshot", 2)
         assert calm(daemon) <= 2
 
@@ -60,8 +60,7 @@ def test_table_that_was_swapped_is_read_again(tmp_path: Path, scratch: Path) -> 
         assert calm(daemon) <= 2
 
 
-def by_id(status: dict[str, object], layer_id: str) -> dict[str, object] | None:
+def by_id(status: Document, layer_id: str) -> Document | None:
     """One layer, if it is there."""
-    layers = status["layers"]
-    assert isinstance(layers, list)
+    layers: list[Document] = status["layers"]
     return next((one for one in layers if one["id"] == layer_id), None)
