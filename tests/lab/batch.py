@@ -18,7 +18,7 @@ import pytest
 
 from tests.lab import uml
 
-TIMEOUT: Final = 300.0
+TIMEOUT: Final = 400.0
 """Seconds for one guest and all its tests; it is killed when it overstays."""
 GRACE: Final = 5.0
 """Seconds for the guest to end by itself when its tests are done: it saves the kernel's log."""
@@ -41,8 +41,9 @@ class Batch:
         self._reports: dict[str, list[pytest.TestReport]] = {}
 
     def start(self) -> None:
-        """Boot the guest with all of the batch."""
-        self._boot(self._items)
+        """Boot the guest with all of the batch, if it was not booted yet."""
+        if self._running is None:
+            self._boot(self._items)
 
     def _boot(self, items: Sequence[pytest.Item]) -> None:
         self._folder.mkdir(exist_ok=True)
@@ -70,8 +71,7 @@ class Batch:
 
     def reports_of(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
         """The reports of one test, as they come; one made here if the guest ended without them."""
-        if self._running is None:
-            self.start()
+        self.start()
         seen = 0
         while True:
             self._read()
