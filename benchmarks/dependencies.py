@@ -14,13 +14,10 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
 
 
 class StandIn(ModuleType):
     """A module in which every name is an empty class."""
-
-    __path__: ClassVar[list[str]] = []
 
     def __getattr__(self, name: str) -> type:
         """Whatever is asked for."""
@@ -43,8 +40,10 @@ class Blocker(MetaPathFinder, Loader):
         return ModuleSpec(name, self) if name.split(".", maxsplit=1)[0] == self._package else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The stand-in."""
-        return StandIn(spec.name)
+        """The stand-in; a path makes it a package, of which more can be imported."""
+        module = StandIn(spec.name)
+        module.__path__ = []
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing."""

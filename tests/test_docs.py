@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Papers that can be wrong: links that lead nowhere, rules that Prometheus refuses, metrics that do not exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.tools import CHECKOUT, output_of
+
+PAPERS = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+METRIC = re.compile(r"overlaywatch_[a-z_]+")
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: str(paper.relative_to(CHECKOUT)))
+def test_links_lead_somewhere(paper: Path) -> None:
+    """Each relative link of each paper is a file or folder of the project."""
+    missing = [link for link in LINK.findall(paper.read_text()) if not (paper.parent / link).exists()]
+
+    assert missing == []
+
+
+def test_alert_rules_are_what_prometheus_takes() -> None:
+    """promtool has nothing to say about docs/alerts.yml."""
+    done = output_of(["promtool", "check", "rules", CHECKOUT / "docs" / "alerts.yml"])
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("paper", ["README.md", "docs/alerts.yml", "docs/operations.md"])
+def test_metrics_that_are_named_exist(paper: str) -> None:
+    """Every metric of the examples is in docs/metrics.md, which is generated from the code."""
+    known = set(METRIC.findall((CHECKOUT / "docs" / "metrics.md").read_text()))
+
+    assert set(METRIC.findall((CHECKOUT / paper).read_text())) <= known
+
+
+def test_readme_is_one_screen_and_names_the_commands_of_the_makefile() -> None:
+    """At most 120 lines, and every `make` that it tells of is a target."""
+    text = (CHECKOUT / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+
+    assert len(text.splitlines()) <= 120
+    assert {"run", "test", "demo"} <= set(re.findall(r"[`\n]make ([a-z]+)", text)) <= targets
