@@ -373,3 +373,8 @@ def test_warnings_of_actions_are_told_with_all_others() -> None:
     values = tomllib.loads('[daemon]\ninterval = "2m"\n[action.a]\ntype = "purge"\npaths = ["/x", "/y"]')
     warnings = check(merge([Fragment("x.toml", values)]), paths_of)[1]
     assert [line.split(": ")[1] for line in warnings] == ["daemon.interval", "action.a.paths"]
+
+
+def test_sensible_file_has_no_warnings() -> None:
+    """A warning that is always there is read by nobody."""
+    assert warnings_of(GOOD) == ()
