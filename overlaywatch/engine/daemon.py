@@ -161,6 +161,8 @@ class Engine:
                     self._note_delivery(report)
                 case pipe.Problem():
                     log.warning("%s", report.text)
+        if self._memory.is_behind:
+            self._try_to_remember()
 
     def _note_delivery(self, report: pipe.Delivered) -> None:
         if self._outbox.delivered(report):
@@ -191,11 +193,11 @@ class Engine:
         if permission.given:
             owed = self._memory.owed.again(observation, now, but=self._dispatcher.waiting())
             outcomes += self._dispatcher.accept(owed, surroundings)
-        told = alerts.reconcile(self._outbox, observation.stages, self._actions, time.time())
+        alerts.reconcile(self._outbox, observation.stages, self._actions, time.time())
         if not self._renewed:
-            alerts.renew(self._outbox, observation, self._actions, surroundings)
+            alerts.renew(self._outbox, observation, self._actions, surroundings, told=observation.decisions)
             self._renewed = True
-        if changed or told or observation.decisions or now - self._remembered_at > REMEMBER_EVERY:
+        if changed or observation.decisions or self._memory.is_behind or now - self._remembered_at > REMEMBER_EVERY:
             self._try_to_remember()
         active = {(one.policy, one.stage, one.mount_point) for one in observation.stages if one.active}
         return outcomes + self._dispatcher.proceed(
@@ -300,6 +302,7 @@ class Engine:
             self._reader.close()
             self._reader = self._parts.open_reader(settings)
         self._settings = settings
+        alerts.retire(self._outbox, before=self._actions, after=actions, unix_time=time.time())
         self._actions = dict(actions)
         self._dispatcher.actions = self._actions
         self._monitor.reconfigure(settings, _telling(actions))

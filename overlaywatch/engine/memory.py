@@ -30,6 +30,7 @@ class Memory:
     def __init__(self, folder: Path, boot_id: str, outbox: Outbox) -> None:
         self._boot_id = boot_id
         self._outbox = outbox
+        self._saved_changes = 0
         self._file = _open(folder)
         kept = self._file.load() if self._file else {}
         ours = kept if kept.get("boot_id") == boot_id else {}
@@ -45,11 +46,17 @@ class Memory:
         """Whether anything can be written down."""
         return self._file is not None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether an alert was told, delivered or ended since save() was last called."""
+        return self._outbox.changes != self._saved_changes
+
     def save(self, policy_state: PolicyState, forecaster: Forecaster) -> None:
         """Write everything down. Raises OSError if that cannot be done.
 
         What was learned for forecasts comes last: if it does not fit, the rest is written without it.
         """
+        self._saved_changes = self._outbox.changes
         if self._file is None:
             raise OSError(errno.ENOENT, "there is no folder for the state; run as root, or set RUNTIME_DIRECTORY")
         state: Mapping[str, object] = {

@@ -30,32 +30,34 @@ class Kept:
 
 
 class Outbox:
-    """Collects frames; whoever owns the pipe takes them from here."""
+    """Collects frames; whoever owns the pipe takes them from here. `changes` counts what a restart should know of."""
 
     def __init__(self) -> None:
+        self.changes = 0
         self._outgoing: list[Frame] = []
         self._firing: dict[Key, Kept] = {}
-        self._over: dict[str, Kept] = {}
+        self._over: dict[tuple[Key, str], Kept] = {}
 
     def send(self, frame: Frame) -> None:
-        """Take in a firing notification. One that fires already keeps its beginning."""
+        """Take in a firing notification. One that fires already stays the same alert: its id and its beginning."""
         key = key_of(frame)
         before = self._firing.get(key)
-        if before is not None and before.frame.get("kind") == "alertmanager":
-            frame = {**frame, "starts_at": before.frame.get("starts_at")}
-        if before is None and len(self._firing) >= MOST_KEPT:
+        if before is not None:
+            frame = _continued(frame, before.frame)
+        elif len(self._firing) >= MOST_KEPT:
             raise OverflowError(f"{MOST_KEPT} alerts are firing already")
         self._firing[key] = Kept(frame)
         self._outgoing.append(frame)
+        self.changes += 1
 
     def take(self) -> list[Frame]:
         """The frames that wait to be told; they wait no longer."""
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
-    def is_firing(self, key: Key) -> bool:
-        """Whether this alert was told and has not been taken back."""
-        return key in self._firing
+    def has_told(self, key: Key) -> bool:
+        """Whether this alert fires, and its receiver knows."""
+        return key in self._firing and self._firing[key].delivered
 
     def firing(self) -> tuple[Key, ...]:
         """All alerts that were told and not taken back."""
@@ -65,25 +67,35 @@ class Outbox:
         """What was told last of a firing alert. Raises KeyError if it does not fire."""
         return self._firing[key].frame
 
-    def end(self, key: Key, frame: Frame) -> None:
-        """What this alert told of is over: tell that, too, with `frame`."""
+    def end(self, key: Key, frame: Frame | None) -> None:
+        """What this alert told of is over: tell that, too, with `frame` (None: nobody)."""
         del self._firing[key]
+        self.changes += 1
+        if frame is None:
+            return
         while len(self._over) >= MOST_KEPT:
             del self._over[next(iter(self._over))]
-        self._over[str(frame.get("id"))] = Kept(frame)
+        self._over[key, str(frame.get("id"))] = Kept(frame)
         self._outgoing.append(frame)
 
     def delivered(self, report: Delivered) -> bool:
         """Note what became of a notification. False if nobody asked for it."""
+        kept = self._firing.values() if report.firing else self._over.values()
+        found = any(_is_about(one, report) for one in kept)
+        if found and (report.final or report.outcome == "applied"):
+            self._settle(report)
+        return found
+
+    def _settle(self, report: Delivered) -> None:
+        """Its delivery is over, well or badly."""
         if not report.firing:
-            known = report.id in self._over
-            if report.final or report.outcome == "applied":
-                self._over.pop(report.id, None)
-            return known
-        found = [kept for kept in self._firing.values() if kept.frame.get("id") == report.id]
-        for kept in found:
-            kept.delivered = kept.delivered or report.final or report.outcome == "applied"
-        return bool(found)
+            self._over = {key: kept for key, kept in self._over.items() if not _is_about(kept, report)}
+            self.changes += 1
+            return
+        for kept in self._firing.values():
+            if _is_about(kept, report) and not kept.delivered:
+                kept.delivered = True
+                self.changes += 1
 
     def tell_again(self) -> None:
         """A new frontend knows nothing: everything that still matters goes out once more."""
@@ -96,19 +108,20 @@ class Outbox:
                 yield kept
 
     def as_json(self) -> list[dict[str, object]]:
-        """For the state file."""
+        """For the state file. What is over counts as firing until its receiver knows, so that it is ended once more."""
+        over = {key: kept for (key, _), kept in self._over.items()}
         return [
             {"delivered": kept.delivered, **{name: kept.frame.get(name) for name in KEPT_FIELDS}}
-            for kept in self._firing.values()
+            for kept in (over | self._firing).values()
         ]
 
     def restore(self, value: object) -> None:
         """What the state file held: alerts of the run before, not told again by themselves."""
         for entry in value if isinstance(value, list) else []:
-            if isinstance(entry, dict) and isinstance(entry.get("labels"), dict):
+            if isinstance(entry, dict) and _is_whole(entry):
                 frame: dict[str, object] = {name: entry.get(name) for name in KEPT_FIELDS}
                 frame |= {"firing": True, "annotations": {}, "ends_at": None, "body": {}}
-                self._firing[key_of(frame)] = Kept(frame, delivered=True)
+                self._firing[key_of(frame)] = Kept(frame, delivered=entry.get("delivered") is True)
 
 
 def key_of(frame: Frame) -> Key:
@@ -117,3 +130,21 @@ def key_of(frame: Frame) -> Key:
     texts = labels if isinstance(labels, Mapping) else {}
     receiver = str(frame.get("receiver"))
     return receiver, str(texts.get("policy")), str(texts.get("stage")), str(texts.get("mount_point"))
+
+
+def _is_whole(entry: Mapping[str, object]) -> bool:
+    """Whether an entry of the state file can be ended, or told again, as the alert that it was."""
+    texts = all(isinstance(entry.get(name), str) for name in ("id", "receiver", "kind"))
+    tables = all(isinstance(entry.get(name), dict) for name in ("labels", "config"))
+    return texts and tables and type(entry.get("starts_at")) in (int, float)
+
+
+def _continued(frame: Frame, before: Frame) -> Frame:
+    """The newer figures of an alert that fires already: who got its first document will be told when this one ends."""
+    same = {name: before.get(name) for name in ("id", "starts_at")}
+    body = frame.get("body")
+    return {**frame, **same, "body": {**body, **same}} if isinstance(body, Mapping) else {**frame, **same}
+
+
+def _is_about(kept: Kept, report: Delivered) -> bool:
+    return kept.frame.get("id") == report.id and kept.frame.get("receiver") == report.receiver
