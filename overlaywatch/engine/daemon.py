@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from overlaywatch import pipe, policy, policy_state
@@ -43,6 +43,9 @@ REMEMBER_EVERY: Final = 30.0
 
 STOP_PATIENCE: Final = 3.0
 """Seconds that an action under way gets when the daemon has to stop."""
+
+GOODBYE_PATIENCE: Final = 4.0
+"""Seconds that the frontend gets then; it takes 2 for deliveries. The service manager gives us 10 in all."""
 
 
 class Engine:
@@ -152,7 +155,12 @@ class Engine:
             self._rhythm.hurry(now)
 
     def _take_reports(self, now: float) -> None:
-        for report in self._link.receive(now):
+        self._take(self._link.receive(now))
+        if self._memory.is_behind:
+            self._try_to_remember()
+
+    def _take(self, reports: Iterable[pipe.Report]) -> None:
+        for report in reports:
             match report:
                 case pipe.Listening():
                     self._listening = True
@@ -161,8 +169,6 @@ class Engine:
                     self._note_delivery(report)
                 case pipe.Problem():
                     log.warning("%s", report.text)
-        if self._memory.is_behind:
-            self._try_to_remember()
 
     def _note_delivery(self, report: pipe.Delivered) -> None:
         if self._outbox.delivered(report):
@@ -315,8 +321,10 @@ class Engine:
         self._manager.stopping()
         log.info("stopping")
         self._counters.ended(self._dispatcher.finish(time.monotonic() + STOP_PATIENCE))
+        for frame in self._outbox.take():
+            self._link.post(frame)
+        self._take(self._link.goodbye(GOODBYE_PATIENCE))
         self._try_to_remember()
-        self._link.goodbye(_wait_for_end)
         self._memory.close()
         self._events.close()
 
@@ -333,17 +341,3 @@ def open_uevents() -> UeventSocket | None:
     except OSError as error:
         log.warning("no uevents: %s; devices are seen at the next tick instead of at once", error.strerror)
         return None
-
-
-def _wait_for_end(fd: int, seconds: float) -> bool:
-    """Whether the other end of a pipe was closed within so many seconds; what still comes is not read."""
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        if not select.select([fd], [], [], left)[0]:
-            return False
-        try:
-            if not os.read(fd, 65536):
-                return True
-        except BlockingIOError:
-            continue
-    return False

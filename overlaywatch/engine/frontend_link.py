@@ -3,7 +3,8 @@
 
 Must not know what the frontend does. Writing never waits: a tick that the pipe has no room for is
 replaced by the next one, notifications wait in a bounded queue. When the frontend dies a new one is
-forked from memory: at once if it lived well, else after a pause that grows.
+forked from memory: at once if it lived well, else after a pause that grows. Its death is not waited
+for either: a process that hangs in the kernel cannot even be killed.
 """
 
 import contextlib
@@ -11,11 +12,13 @@ import logging
 import os
 import select
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from overlaywatch import pipe
+from overlaywatch.engine.children import reap
 from overlaywatch.engine.events import Wish
 
 log: Final = logging.getLogger(__name__)
@@ -24,6 +27,10 @@ LONGEST_PAUSE: Final = 10.0
 MOST_FRAMES: Final = 1024
 LIVED_WELL: Final = 60.0
 """A frontend that lived so long did not die of what it was born with: the pauses begin anew."""
+STUCK: Final = 30.0
+"""Seconds in which a frontend takes nothing from a pipe that is full: it hangs, and is ended."""
+MOST_REPORT_BYTES: Final = 4 * 1024 * 1024
+_TIME_TO_DIE: Final = 0.02
 
 
 class Handle(Protocol):
@@ -60,6 +67,9 @@ class FrontendLink:
         self._pause = 0.0
         self._born = 0.0
         self._not_before = 0.0
+        self._blocked_since: float | None = None
+        self._is_leaving = False
+        self._undead: list[int] = []
 
     @property
     def pid(self) -> int | None:
@@ -86,6 +96,7 @@ class FrontendLink:
 
     def ensure(self, now: float) -> None:
         """Fork a frontend if there is none and its time has come."""
+        self._undead = [pid for pid in self._undead if reap(pid, 0.0) is None]
         if self._handle is not None or now < self._not_before:
             return
         self._not_before = now + self._pause
@@ -96,7 +107,8 @@ class FrontendLink:
             self._not_before = now + self._pause
             log.error("the frontend cannot be started: %s; trying again in %.0f s", error, self._pause)
             return
-        self._decoder, self._half, self._born = pipe.Decoder(), b"", now
+        self._decoder, self._half, self._born = pipe.Decoder(MOST_REPORT_BYTES), b"", now
+        self._blocked_since = None
         self._frames.clear()
         # The next tick may be seconds away: until then the new one answers with the last.
         self._tick = self._latest
@@ -127,12 +139,21 @@ class FrontendLink:
         try:
             written = os.write(fd, self._half)
         except BlockingIOError:
+            self._note_blocked(now)
             return False
         except OSError:
             self._lost(now)
             return False
         self._half = self._half[written:]
+        self._blocked_since = None
         return True
+
+    def _note_blocked(self, now: float) -> None:
+        if self._blocked_since is None:
+            self._blocked_since = now
+        elif now - self._blocked_since > STUCK:
+            log.error("the frontend has taken nothing for %.0f s: it is ended and forked anew", STUCK)
+            self._lost(now)
 
     def receive(self, now: float) -> list[pipe.Report]:
         """What the frontend reports. One that says what was not agreed on is ended."""
@@ -146,7 +167,6 @@ class FrontendLink:
             return []
         except (pipe.FrameError, OSError) as error:
             log.error("the frontend says what was not agreed on (%s): it is ended and forked anew", error)
-            os.kill(self._handle.pid, signal.SIGKILL)
             data, reports = b"", []
         if not data:
             self._lost(now)
@@ -160,30 +180,40 @@ class FrontendLink:
         os.close(handle.write_fd)
         with contextlib.suppress(ProcessLookupError):
             os.kill(handle.pid, signal.SIGKILL)
-        _, status = os.waitpid(handle.pid, 0)
+        status = reap(handle.pid, _TIME_TO_DIE)
+        if status is None:
+            self._undead.append(handle.pid)
+        if self._is_leaving:
+            return
         self._pause = 0.0 if now - self._born > LIVED_WELL else min(LONGEST_PAUSE, 2 * self._pause or 0.5)
         self._not_before = now + self._pause
-        code = os.waitstatus_to_exitcode(status)
-        log.error("the frontend ended (status %d): a new one is forked in %.1f s", code, self._pause)
+        log.error("the frontend %s: a new one is forked in %.1f s", _how_it_ended(status), self._pause)
 
     def leave(self) -> None:
         """In a forked child: give the pipes back without a word."""
         for fd in self.descriptors():
             os.close(fd)
 
-    def goodbye(self, wait: Callable[[int, float], bool]) -> None:
-        """Ask the frontend to deliver what is pending and to end; `wait(fd, seconds)` waits for its end."""
-        if self._handle is None:
-            return
-        handle = self._handle
-        self._tick = b""
+    def goodbye(self, patience: float) -> list[pipe.Report]:
+        """Ask it to deliver what is pending and to end; after so many seconds it is ended. Its last reports."""
+        reports: list[pipe.Report] = []
+        self._is_leaving, self._tick = True, b""
         self.post(pipe.GOODBYE)
-        os.set_blocking(handle.write_fd, True)
-        with contextlib.suppress(OSError):
-            os.write(handle.write_fd, self._half + b"".join(self._frames))
-        with contextlib.suppress(OSError):
-            os.close(handle.write_fd)
-        if not wait(handle.read_fd, 4.0):
-            os.kill(handle.pid, signal.SIGKILL)
-        os.waitpid(handle.pid, 0)
-        self._handle = None
+        deadline = time.monotonic() + patience
+        while self._handle is not None and (left := deadline - time.monotonic()) > 0:
+            waiting = select.poll()
+            waiting.register(self._handle.read_fd, select.POLLIN)
+            if self._half or self._frames:
+                waiting.register(self._handle.write_fd, select.POLLOUT)
+            waiting.poll(left * 1000)
+            self.flush(time.monotonic())
+            reports += self.receive(time.monotonic())
+        self._lost(time.monotonic())
+        return reports
+
+
+def _how_it_ended(status: int | None) -> str:
+    if status is None:
+        return "is gone"
+    code = os.waitstatus_to_exitcode(status)
+    return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
