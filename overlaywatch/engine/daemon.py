@@ -10,10 +10,10 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from overlaywatch import pipe, policy, policy_state
+from overlaywatch import policy, policy_state
 from overlaywatch.config.errors import ConfigErrors
 from overlaywatch.config.settings import Settings
 from overlaywatch.engine import alerts, journal, pause
@@ -21,6 +21,7 @@ from overlaywatch.engine.counters import Counters
 from overlaywatch.engine.dispatch import Dispatcher, Permission
 from overlaywatch.engine.events import Events, Wish
 from overlaywatch.engine.frontend_link import FrontendLink
+from overlaywatch.engine.hearsay import Hearsay
 from overlaywatch.engine.memory import Memory
 from overlaywatch.engine.monitor import Monitor, Observation
 from overlaywatch.engine.outbox import Outbox
@@ -70,6 +71,7 @@ class Engine:
         self._link = FrontendLink(parts.spawn_frontend, self._outbox.tell_again)
         self._counters = Counters(time.time())
         self._counters.config_hash = parts.settings.hash
+        self._hearsay = Hearsay(self._outbox, self._counters)
         self._publisher = Publisher()
         self._manager = ServiceManager()
         self._remarks = journal.Remarks()
@@ -79,7 +81,6 @@ class Engine:
         self._paused = False
         self._renewed = False
         self._ready = False
-        self._listening = False
         self._stopping = False
 
     def run(self) -> int:
@@ -92,7 +93,7 @@ class Engine:
         self._tick(started)
         while not self._stopping:
             self._turn()
-            if not self._ready and (self._listening or time.monotonic() - started > LISTEN_PATIENCE):
+            if not self._ready and (self._hearsay.is_listening or time.monotonic() - started > LISTEN_PATIENCE):
                 self._become_ready()
         self._stop()
         return 0
@@ -155,26 +156,9 @@ class Engine:
             self._rhythm.hurry(now)
 
     def _take_reports(self, now: float) -> None:
-        self._take(self._link.receive(now))
+        self._hearsay.take(self._link.receive(now), now)
         if self._memory.is_behind:
             self._try_to_remember()
-
-    def _take(self, reports: Iterable[pipe.Report]) -> None:
-        for report in reports:
-            match report:
-                case pipe.Listening():
-                    self._listening = True
-                    journal.listening(report.addresses, report.failed)
-                case pipe.Delivered():
-                    self._note_delivery(report)
-                case pipe.Problem():
-                    log.warning("%s", report.text)
-
-    def _note_delivery(self, report: pipe.Delivered) -> None:
-        if self._outbox.delivered(report):
-            self._counters.delivered(report.receiver, report.outcome)
-        if report.error:
-            log.warning("%s: %s: %s", report.receiver, report.target, report.error)
 
     def _peek(self, now: float) -> bool:
         return self._rhythm.peek(self._reader.look(), now)
@@ -323,10 +307,11 @@ class Engine:
         self._counters.ended(self._dispatcher.finish(time.monotonic() + STOP_PATIENCE))
         for frame in self._outbox.take():
             self._link.post(frame)
-        self._take(self._link.goodbye(GOODBYE_PATIENCE))
+        self._hearsay.take(self._link.goodbye(GOODBYE_PATIENCE), time.monotonic())
         self._try_to_remember()
         self._memory.close()
         self._events.close()
+        self._manager.close()
 
 
 def _telling(actions: Mapping[str, Action]) -> frozenset[str]:

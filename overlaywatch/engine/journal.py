@@ -8,10 +8,10 @@ manager leads into the journal; it must never make the engine wait, so what cann
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, TextIO
+from typing import Final
 
+from overlaywatch.engine.stderr import StderrHandler, hold_standard_descriptors
 from overlaywatch.kernel.writers import describe, read_writers
 from overlaywatch.model import BROKEN, Decision, LayerKind, LayerState, OutcomeKind, Tick, Verdict
 from overlaywatch.units import format_duration, format_ratio, format_size, printable
@@ -25,6 +25,8 @@ WARN_RATIOS: Final = (0.70, 0.85, 0.95)
 """A mount point is spoken of when its use rises above one of these; again only after it fell 5 % below."""
 
 _FALL: Final = 0.05
+_SOURCE_SECONDS: Final = 60.0
+"""So often a source is spoken of at most: an error may hold figures that are others at every tick."""
 
 _FILLED_IN_MEMORY: Final = frozenset({LayerKind.OVERLAY, LayerKind.TMPFS, LayerKind.RAMFS, LayerKind.RAM})
 """Limits that writes may reach without passing a block device, whose counters then say nothing."""
@@ -35,15 +37,14 @@ class Remarks:
 
     def __init__(self) -> None:
         self._states: Mapping[str, LayerState] = {}
-        self._errors: Mapping[str, str] = {}
+        self._errors: dict[str, tuple[str, float]] = {}
         self._steps: dict[str, int] = {}
 
     def of(self, tick: Tick) -> list[Remark]:
         """What is new in this tick."""
         said = [*self._layers(tick), *self._sources(tick), *self._mounts(tick), *_events(tick)]
         self._states = {layer: reading.state for layer, reading in tick.survey.readings.items()}
-        self._errors = {report.source: report.error for report in tick.survey.sources}
-        return said
+        return [(level, printable(text)) for level, text in said]
 
     def _layers(self, tick: Tick) -> Iterator[Remark]:
         for layer, reading in tick.survey.readings.items():
@@ -57,11 +58,14 @@ class Remarks:
 
     def _sources(self, tick: Tick) -> Iterator[Remark]:
         for report in tick.survey.sources:
-            if report.error != self._errors.get(report.source, ""):
-                if report.error:
-                    yield logging.WARNING, f"source {report.source}: {report.error}; ignoring it until it can be read"
-                else:
-                    yield logging.INFO, f"source {report.source} can be read again"
+            before, since = self._errors.get(report.source, ("", float("-inf")))
+            if report.error == before or tick.now - since < _SOURCE_SECONDS:
+                continue
+            self._errors[report.source] = report.error, tick.now
+            if report.error:
+                yield logging.WARNING, f"source {report.source}: {report.error}; ignoring it until it can be read"
+            else:
+                yield logging.INFO, f"source {report.source} can be read again"
 
     def _mounts(self, tick: Tick) -> Iterator[Remark]:
         for verdict in tick.verdicts:
@@ -135,16 +139,18 @@ class JournalFormatter(logging.Formatter):
         return "\n".join(prefix + line for line in lines)
 
 
-def set_up(warnings: Sequence[str] = (), stream: TextIO = sys.stderr) -> None:
+def leads_to_journal(fd: int, journal_stream: str) -> bool:
+    """Whether a descriptor is the one that JOURNAL_STREAM names (systemd.exec(5)): a shell may have inherited it."""
+    found = os.fstat(fd)
+    return journal_stream == f"{found.st_dev}:{found.st_ino}"
+
+
+def set_up(warnings: Sequence[str] = ()) -> None:
     """Log to stderr, and never wait for it or fail because of it. Begins with warnings of the configuration."""
-    to_journal = "JOURNAL_STREAM" in os.environ
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JournalFormatter(to_journal=to_journal))
+    hold_standard_descriptors()
+    handler = StderrHandler()
+    handler.setFormatter(JournalFormatter(to_journal=leads_to_journal(2, os.environ.get("JOURNAL_STREAM", ""))))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.raiseExceptions = False
-    if to_journal:
-        # Only the socket to the journal: a terminal would pass the flag on to the shell that shares it.
-        with contextlib.suppress(OSError):
-            os.set_blocking(stream.fileno(), False)
     for warning in warnings:
         log.warning("%s", warning)
