@@ -4,11 +4,13 @@
 This file must not know which program, or why. It starts from a known state: nothing of the daemon's
 environment, signal mask or OOM score is passed on, memory locks end at exec (mlock(2)), a crash
 leaves no core file on a file system that is nearly full. All that it starts is in one session, so a
-signal to the group reaches every process that has not left it on purpose. Its input is a file in
-memory and its output one pipe, of which the last part is kept: neither can ever block the other.
+signal to the group reaches every process that has not left it on purpose; and it dies with the
+process that watches over its time. Its input is a file in memory and its output one pipe, of which
+the last part is kept: neither can ever block the other.
 """
 
 import contextlib
+import ctypes
 import errno
 import os
 import resource
@@ -32,6 +34,8 @@ _TIME_TO_DIE: Final = 2.0
 _POLL: Final = 0.02
 _LONGEST_LINE: Final = 300
 _MFD_NOEXEC_SEAL: Final = 0x0008  # linux/memfd.h
+_PR_SET_PDEATHSIG: Final = 1  # include/uapi/linux/prctl.h
+_libc: Final = ctypes.CDLL(None)
 _OOM_SCORE: Final = KernelRoot().proc / "self" / "oom_score_adj"
 
 
@@ -94,6 +98,8 @@ def _become_ordinary() -> None:
     """In the child, before exec: give back what only the daemon may have."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Nobody would be left to end it when its time is up.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     # -1000 is inherited, and would make the program another one that the OOM killer spares.
     with contextlib.suppress(OSError), open(_OOM_SCORE, "w", encoding="ascii") as file:
         file.write("0")

@@ -51,6 +51,7 @@ def start(plan: Plan, apply: Callable[[], Outcome], now: float, leave: Callable[
     try:
         pid = os.fork()
         if pid == 0:
+            os.close(read_fd)
             _run(plan, apply, leave, write_fd)
     except OSError:
         os.close(read_fd)

@@ -85,10 +85,10 @@ class Engine:
 
     def run(self) -> int:
         """Until SIGTERM. Memory is locked before the frontend is forked: locking copies what is shared by then."""
+        self._events.take_signals()
         for refusal in self._parts.prepare():
             log.warning("%s; it may not outlive the root file system or a lack of memory", refusal)
         self._link.ensure(time.monotonic())
-        self._events.take_signals()
         started = time.monotonic()
         self._tick(started)
         while not self._stopping:

@@ -33,12 +33,13 @@ class Events:
     _signals: tuple[int, int] | None = None
 
     def take_signals(self) -> None:
-        """From now on SIGTERM, SIGINT, SIGHUP and SIGUSR1 are events."""
+        """From now on SIGTERM, SIGINT, SIGHUP and SIGUSR1 are events; children can be waited for whoever started us."""
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._signals = (read_fd, write_fd)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
         for number in SIGNALS:
             signal.signal(number, _noted)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._epoll.register(read_fd, select.EPOLLIN)
 
     def only(self, wishes: Iterable[Wish]) -> None:
