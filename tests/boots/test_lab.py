@@ -2,7 +2,10 @@
 """The lab tells the truth: how a guest ended, and that the host was left alone."""
 
 import os
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -10,6 +13,7 @@ import pytest
 
 from tests.boots.conftest import BootGuest
 from tests.lab.uml import Guest, LabError, Running
+from tests.tools import CHECKOUT
 
 pytestmark = pytest.mark.boots
 
@@ -60,6 +64,25 @@ def test_guest_that_overstays_is_killed(boot_guest: BootGuest, results: Path) ->
     assert (ending.status, ending.timed_out) == (None, True)
     assert ending.seconds < 10
     assert [pid for pid in psutil.pids() if str(results) in command_line(pid)] == []
+
+
+def test_guest_dies_with_its_runner(tmp_path: Path) -> None:
+    """A runner that is killed, and cannot clean up, leaves no guest behind."""
+    command = [sys.executable, "-m", "tests.lab", "--results", str(tmp_path / "guest"), "sleep", "600"]
+    # Beyond what a shell can spell as a number of its own: the runner may have many files open.
+    runner = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_until((tmp_path / "guest/boots").exists)
+    runner.kill()
+    runner.wait()
+    wait_until(lambda: not [pid for pid in psutil.pids() if str(tmp_path) in command_line(pid)])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def command_line(pid: int) -> str:

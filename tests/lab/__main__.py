@@ -19,6 +19,8 @@ def parse(arguments: list[str]) -> Guest:
     parser.add_argument("--results", type=Path, default=CHECKOUT / ".lab" / "shell", help="seen as /run/lab inside")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="default: a shell")
     given = parser.parse_args(arguments)
+    if not given.command and not sys.stdin.isatty():
+        parser.error("a shell needs a terminal; name a command")
     command = tuple(word for word in given.command if word != "--") or ("/bin/bash", "-i")
     init: Init = "systemd" if given.systemd else "command"
     root: Root = "snapshot" if given.snapshot else "overlay"

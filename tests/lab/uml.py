@@ -110,7 +110,11 @@ def find(tool: str) -> str | None:
 
 
 class Running:
-    """A guest that was booted; a context manager that leaves no process behind."""
+    """A guest that was booted; a context manager that leaves no process behind.
+
+    Nor does a runner that is killed: a shell in the guest's process group reads from a pipe whose other end
+    only the runner has, and kills the group when it ends.
+    """
 
     def __init__(self, guest: Guest, console: Console = "kept") -> None:
         if reason := missing():
@@ -126,13 +130,19 @@ class Running:
 
     def _start(self) -> subprocess.Popen[bytes]:
         argv = kernel_command(self.guest, self._scratch)
-        if self._console != "kept":
-            stdin = None if self._console == "typed" else subprocess.DEVNULL
-            return subprocess.Popen(argv, start_new_session=True, stdin=stdin)
-        with self._file.open("wb") as file:
-            return subprocess.Popen(
-                argv, start_new_session=True, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
-            )
+        watched, self._life = os.pipe()
+        try:
+            with self._file.open("wb") if self._console == "kept" else contextlib.nullcontext() as file:
+                return subprocess.Popen(
+                    ["/bin/sh", "-c", f'(read _ <&{watched}; kill -KILL 0) & exec "$@"', "guest", *argv],
+                    start_new_session=True,
+                    pass_fds=[watched],
+                    stdin=None if self._console == "typed" else subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=None if file is None else subprocess.STDOUT,
+                )
+        finally:
+            os.close(watched)
 
     def __enter__(self) -> Self:
         return self
@@ -157,6 +167,9 @@ class Running:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        if self._life >= 0:
+            os.close(self._life)
+            self._life = -1
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def ending(self) -> Ending:
