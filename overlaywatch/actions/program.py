@@ -69,7 +69,12 @@ class Program:
         try:
             process = self._start(output.writer)
             output.close_writer()
-            return _Running(process, output, clock).finish(self.timeout, self.time_to_obey)
+            running = _Running(process, output, clock)
+            try:
+                return running.finish(self.timeout, self.time_to_obey)
+            except BaseException:
+                running.end()
+                raise
         finally:
             output.close()
 
@@ -187,6 +192,12 @@ class _Running:
         self.output.wait_and_read(0)
         self._reap()
         return Ended(f"{how} {'SIGTERM' if obeyed else 'SIGKILL'}", False, self.output.last_line())
+
+    def end(self) -> None:
+        """At once, with all its own: we have to go ourselves."""
+        self._signal(signal.SIGKILL)
+        if self._ends_within(_POLL):
+            self._reap()
 
     def _ends_within(self, seconds: float) -> bool:
         deadline = self.clock() + seconds

@@ -27,6 +27,7 @@ log: Final = logging.getLogger(__name__)
 _MOST_BYTES: Final = 64 * 1024
 _MOST_REASON: Final = 2000
 _TIME_TO_DIE: Final = 0.5
+_GIVE_UP: Final = signal.SIGQUIT
 
 
 @dataclass(slots=True)
@@ -81,11 +82,17 @@ def _become_a_worker() -> None:
     signal.set_wakeup_fd(-1)
     for number in SIGNALS:
         signal.signal(number, _for_the_engine)
+    signal.signal(_GIVE_UP, _give_up)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _for_the_engine(number: int, frame: object) -> None:
     """Nothing."""
+
+
+def _give_up(_number: int, _frame: object) -> None:
+    """Unwind, so that a program that was started ends with all its own."""
+    raise SystemExit
 
 
 def _applied(plan: Plan, apply: Callable[[], Outcome]) -> Outcome:
@@ -133,8 +140,10 @@ def end(child: Child, deadline: float) -> Outcome:
         select.select([child.fd], [], [], min(left, 0.1))
         if outcome := collect(child, time.monotonic()):
             return outcome
-    os.kill(child.pid, signal.SIGKILL)
-    reap(child.pid, _TIME_TO_DIE)
+    os.kill(child.pid, _GIVE_UP)
+    if reap(child.pid, _TIME_TO_DIE) is None:
+        os.kill(child.pid, signal.SIGKILL)
+        reap(child.pid, _TIME_TO_DIE)
     os.close(child.fd)
     now = time.monotonic()
     return _failed(child.plan, "it was not done when the daemon had to stop", now, now - child.started)

@@ -80,6 +80,7 @@ class Engine:
         self._remembered_at = 0.0
         self._paused = False
         self._renewed = False
+        self._has_ticked = False
         self._ready = False
         self._stopping = False
 
@@ -93,7 +94,11 @@ class Engine:
         self._tick(started)
         while not self._stopping:
             self._turn()
-            if not self._ready and (self._hearsay.is_listening or time.monotonic() - started > LISTEN_PATIENCE):
+            if (
+                self._has_ticked
+                and not self._ready
+                and (self._hearsay.is_listening or time.monotonic() - started > LISTEN_PATIENCE)
+            ):
                 self._become_ready()
         self._stop()
         return 0
@@ -161,11 +166,24 @@ class Engine:
             self._try_to_remember()
 
     def _peek(self, now: float) -> bool:
-        return self._rhythm.peek(self._reader.look(), now)
+        try:
+            return self._rhythm.peek(self._reader.look(), now)
+        except Exception:
+            log.exception("a fault of overlaywatch itself: a look at everything follows")
+            return True
 
     # --- a tick ---------------------------------------------------------------------------------------
 
     def _tick(self, now: float) -> None:
+        """One look and what follows. A fault in it does not feed the watchdog, which bites if it stays."""
+        try:
+            self._look_and_act(now)
+            self._has_ticked = True
+        except Exception:
+            log.exception("a fault of overlaywatch itself: this look is lost, the next one comes in a second")
+            self._rhythm.fail(now)
+
+    def _look_and_act(self, now: float) -> None:
         before = self._monitor.policy_state
         self._paused = pause.is_paused(self._parts.folder, now)
         observation = self._monitor.step(self._reader.look(), now)
@@ -284,13 +302,14 @@ class Engine:
             for warning in warnings:
                 log.warning("%s", warning)
             self._take_over(settings, actions)
-        self._manager.ready()
+        if self._ready:
+            self._manager.ready()
         self._rhythm.hurry(time.monotonic())
 
     def _take_over(self, settings: Settings, actions: Mapping[str, Action]) -> None:
         if settings.daemon.dm_reader is not self._settings.daemon.dm_reader:
-            self._reader.close()
-            self._reader = self._parts.open_reader(settings)
+            before, self._reader = self._reader, self._parts.open_reader(settings)
+            before.close()
         self._settings = settings
         alerts.retire(self._outbox, before=self._actions, after=actions, unix_time=time.time())
         self._actions = dict(actions)
@@ -304,7 +323,8 @@ class Engine:
     def _stop(self) -> None:
         self._manager.stopping()
         log.info("stopping")
-        self._counters.ended(self._dispatcher.finish(time.monotonic() + STOP_PATIENCE))
+        for outcome in self._dispatcher.finish(time.monotonic() + STOP_PATIENCE):
+            log.warning("%s: %s: %s", outcome.action, outcome.kind.value, outcome.reason)
         for frame in self._outbox.take():
             self._link.post(frame)
         self._hearsay.take(self._link.goodbye(GOODBYE_PATIENCE), time.monotonic())

@@ -214,6 +214,6 @@ class FrontendLink:
 
 def _how_it_ended(status: int | None) -> str:
     if status is None:
-        return "is gone"
+        return "ended (how is not known yet)"
     code = os.waitstatus_to_exitcode(status)
-    return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+    return f"ended (killed by signal {-code})" if code < 0 else f"ended (status {code})"

@@ -7,14 +7,14 @@ what was mounted then is gone. Without a place to keep it, nothing that changes 
 
 import errno
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from overlaywatch.engine.ledger import Ledger
 from overlaywatch.engine.outbox import Outbox
 from overlaywatch.engine.owed import Owed
-from overlaywatch.engine.state_file import StateFile, StateTooLargeError, read_state
+from overlaywatch.engine.state_file import AlreadyRunningError, StateFile, StateTooLargeError, read_state
 from overlaywatch.forecast import Forecaster
 from overlaywatch.policy import PolicyState
 from overlaywatch.policy_state import to_json
@@ -31,9 +31,10 @@ class Memory:
         self._boot_id = boot_id
         self._outbox = outbox
         self._saved_changes = 0
-        self._file = _open(folder)
-        kept = self._file.load() if self._file else {}
-        ours = kept if kept.get("boot_id") == boot_id else {}
+        self._folder = folder
+        self._file: StateFile | None = None
+        kept = self._open()
+        ours = kept if boot_id and kept.get("boot_id") == boot_id else {}
         self.ledger = Ledger.from_json(ours.get("past"))
         self.owed = Owed()
         self.owed.restore(ours.get("owed"))
@@ -54,29 +55,43 @@ class Memory:
     def save(self, policy_state: PolicyState, forecaster: Forecaster) -> None:
         """Write everything down. Raises OSError if that cannot be done.
 
-        What was learned for forecasts comes last: if it does not fit, the rest is written without it.
+        What does not fit is left out, the least important first: without what was learned for forecasts they
+        are late, without the alerts they may be told twice, but without the rest an action might be done twice.
         """
         self._saved_changes = self._outbox.changes
-        if self._file is None:
-            raise OSError(errno.ENOENT, "there is no folder for the state; run as root, or set RUNTIME_DIRECTORY")
-        state: Mapping[str, object] = {
+        file = self._file or self._try_again()
+        needed: Mapping[str, object] = {
             "boot_id": self._boot_id,
             "policies": to_json(policy_state),
             "past": self.ledger.as_json(),
             "owed": self.owed.as_json(),
-            "alerts": self._outbox.as_json(),
         }
-        try:
-            self._file.save({**state, "forecasts": forecaster.to_json()})
-        except StateTooLargeError:
-            self._save_at_least(self._file, state)
+        with_alerts = {**needed, "alerts": self._outbox.as_json()}
+        _save_what_fits(file, ({**with_alerts, "forecasts": forecaster.to_json()}, with_alerts, needed))
 
-    @staticmethod
-    def _save_at_least(file: StateFile, state: Mapping[str, object]) -> None:
+    def _open(self) -> Mapping[str, object]:
+        """Open the file, if it can be; what it holds. Raises AlreadyRunningError."""
         try:
-            file.save(state)
-        except StateTooLargeError as error:
-            raise OSError(errno.EFBIG, str(error)) from error
+            self._folder.mkdir(mode=0o755, exist_ok=True)
+            self._file = StateFile(self._folder / STATE_FILE)
+            return self._file.load()
+        except OSError as error:
+            told = "%s: %s; alerts are sent, but nothing is changed on this machine"
+            log.warning(told, self._folder, error.strerror)
+            return {}
+
+    def _try_again(self) -> StateFile:
+        """There may be room for the file by now: the tmpfs was full when we started, say. Raises OSError."""
+        try:
+            again = StateFile(self._folder / STATE_FILE)
+        except AlreadyRunningError as error:
+            raise OSError(errno.EBUSY, "another overlaywatch holds the state") from error
+        except OSError as error:
+            remedy = "run as root, make room there, or set RUNTIME_DIRECTORY"
+            raise OSError(error.errno, f"{self._folder}: {error.strerror}; {remedy}") from error
+        again.load()  # only to go on counting where the last writer stopped
+        self._file = again
+        return again
 
     def close(self) -> None:
         """Release the file; what was written stays."""
@@ -93,10 +108,12 @@ def read_ledger(folder: Path, boot_id: str) -> Ledger:
     return Ledger.from_json(kept.get("past")) if kept.get("boot_id") == boot_id else Ledger()
 
 
-def _open(folder: Path) -> StateFile | None:
-    try:
-        folder.mkdir(mode=0o755, exist_ok=True)
-        return StateFile(folder / STATE_FILE)
-    except OSError as error:
-        log.warning("%s: %s; alerts are sent, but nothing is changed on this machine", folder, error.strerror)
-        return None
+def _save_what_fits(file: StateFile, states: Sequence[Mapping[str, object]]) -> None:
+    """The first of these that fits. Raises OSError."""
+    for number, state in enumerate(states, 1):
+        try:
+            file.save(state)
+            return
+        except StateTooLargeError as error:
+            if number == len(states):
+                raise OSError(errno.EFBIG, str(error)) from error

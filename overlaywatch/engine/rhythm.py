@@ -48,6 +48,10 @@ class Rhythm(Generic[View]):
         """Something has happened: tick at once, but a storm of events must not cost more than a fast fill."""
         self.tick_at = min(self.tick_at, max(now, self._ticked_at + pace.SHORTEST_TICK))
 
+    def fail(self, now: float) -> None:
+        """A tick came to nothing: the next one in a second, so that a fault that stays costs little."""
+        self._ticked_at, self.tick_at, self.peek_at = now, now + pace.UNPEEKED_TICK, None
+
     def is_peek_due(self, now: float) -> bool:
         """Whether it is time for a peek."""
         return self.peek_at is not None and now >= self.peek_at

@@ -6,6 +6,7 @@ page of a tmpfs that may be full by then. A slot holds a sequence number, a chec
 slots are written in turn, so a write that is cut off by a crash leaves the other one whole.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -57,9 +58,12 @@ class StateFile:
         body = json.dumps(state, separators=(",", ":")).encode()
         if len(body) > SLOT_BYTES - _HEADER.size:
             raise StateTooLargeError(f"{len(body)} bytes of state do not fit into {SLOT_BYTES}")
-        self._sequence += 1
-        header = _HEADER.pack(_MAGIC, self._sequence, len(body), zlib.crc32(body))
-        os.pwrite(self._fd, header + body, self._sequence % 2 * SLOT_BYTES)
+        sequence = self._sequence + 1
+        slot = _HEADER.pack(_MAGIC, sequence, len(body), zlib.crc32(body)) + body
+        if os.pwrite(self._fd, slot, sequence % 2 * SLOT_BYTES) != len(slot):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        # Only now: a slot that was not written whole is the one to be written next.
+        self._sequence = sequence
 
     def close(self) -> None:
         """Release the file; the state stays."""
@@ -88,5 +92,8 @@ def _read(fd: int, slot: int) -> tuple[int, Mapping[str, object]] | None:
     body = raw[_HEADER.size : _HEADER.size + length]
     if magic != _MAGIC or zlib.crc32(body) != checksum:
         return None
-    state = json.loads(body)
+    try:
+        state = json.loads(body)
+    except ValueError:
+        return None
     return (sequence, state) if isinstance(state, dict) else None
