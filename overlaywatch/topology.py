@@ -41,7 +41,11 @@ from overlaywatch.model import (
 
 UNIONS: Final = frozenset({LayerKind.OVERLAY, LayerKind.AUFS})
 
-READS_FAIL: Final = frozenset({LayerState.INVALID, LayerState.FAILED})
+_HAPPENED: Final = {
+    LayerState.INVALID: Failure.DEAD_ROOT,
+    LayerState.FAILED: Failure.DEAD_ROOT,
+    LayerState.READ_ONLY: Failure.READ_ONLY,
+}
 """What has already happened is the truth, whatever the layer was set up to do: a `PO` can be Invalid too."""
 
 
@@ -164,9 +168,10 @@ def _end(mount: Mount, limit: Slack | None) -> End:
     if limit is None:
         return End(mount.mount_point, None, None, reclaimable=False)
     step = limit.step
-    reclaimable = step.layer.reclaimable and not step.below_block
-    dead = limit.reading is not None and limit.reading.state in READS_FAIL
-    return End(mount.mount_point, step.layer.id, Failure.DEAD_ROOT if dead else _failure(step), reclaimable)
+    state = limit.reading.state if limit.reading else None
+    reclaimable = step.layer.reclaimable and not step.below_block and state is not LayerState.READ_ONLY
+    failure = _HAPPENED.get(state, _failure(step)) if state else _failure(step)
+    return End(mount.mount_point, step.layer.id, failure, reclaimable)
 
 
 def _pending(chain: Sequence[Step], readings: Mapping[LayerId, Reading]) -> int:

@@ -15,6 +15,7 @@ from overlaywatch.kernel.view import KernelView
 from overlaywatch.model import Failure, Layer, LayerId, LayerKind, LayerState, Reading, block_ref, super_block_ref
 from overlaywatch.ports import Found
 from overlaywatch.sources.shared import (
+    FSTYPES,
     Device,
     Memo,
     best_known,
@@ -24,10 +25,7 @@ from overlaywatch.sources.shared import (
     peek_by_statvfs,
     statvfs_reading,
     unreadable,
-)
-
-FSTYPES: Final = frozenset(
-    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "vfat", "exfat", "ntfs3"}
+    was_made_read_only,
 )
 
 STACKED: Final = ("dm-", "loop", "zram", "ram")
@@ -43,6 +41,7 @@ class FilesystemSource:
     def __init__(self) -> None:
         self._table: object = None
         self._layers: list[tuple[Layer, Device]] = []
+        self._given_up: frozenset[Device] = frozenset()
         self._memo = Memo()
 
     def survey(self, view: KernelView, now: float) -> Found:
@@ -52,6 +51,7 @@ class FilesystemSource:
             self._table = view.mounts
             groups = by_super_block(view, FSTYPES)
             self._layers = [(_layer(device, mounts), device) for device, mounts in groups.items()]
+            self._given_up = frozenset(device for device, mounts in groups.items() if was_made_read_only(mounts[0]))
         seen = found(self._look(view))
         return replace(seen, stacked=[block_ref(*device) for _, device in self._layers if lies_on_others(view, device)])
 
@@ -70,7 +70,9 @@ class FilesystemSource:
             return unreadable(layer.id, f"statvfs: {error.strerror}")
         errors = view.errors_count(*device)
         pending = pending_bytes(view, device) if lies_on_others(view, device) else None
-        return self._memo.reading(layer.id, (stat, errors, pending), lambda: _reading(layer.id, stat, errors, pending))
+        given_up = device in self._given_up
+        raw = (stat, errors, pending, given_up)
+        return self._memo.reading(layer.id, raw, lambda: _reading(layer.id, *raw))
 
 
 def lies_on_others(view: KernelView, device: Device) -> bool:
@@ -85,7 +87,10 @@ def pending_bytes(view: KernelView, device: Device) -> int:
     return own if own is not None else view.meminfo.dirty + view.meminfo.writeback
 
 
-def _reading(layer: LayerId, stat: StatVfs, errors: int | None, pending: int | None) -> Reading:
+def _reading(layer: LayerId, stat: StatVfs, errors: int | None, pending: int | None, given_up: bool) -> Reading:
+    if given_up:
+        reason = "the file system made itself read-only after an error"
+        return statvfs_reading(layer, stat, pending, LayerState.READ_ONLY, reason)
     if not errors:
         return statvfs_reading(layer, stat, pending)
     return statvfs_reading(layer, stat, pending, LayerState.ERRORS, f"the kernel counted {errors} file system errors")

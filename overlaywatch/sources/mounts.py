@@ -11,6 +11,7 @@ from overlaywatch.kernel.mountinfo import MountInfo
 from overlaywatch.kernel.view import KernelView
 from overlaywatch.model import Mount, super_block_ref
 from overlaywatch.ports import Found
+from overlaywatch.sources.shared import READ_ONLY_OPTION, was_made_read_only
 
 
 class MountsSource:
@@ -32,13 +33,17 @@ class MountsSource:
 
 
 def as_mount(info: MountInfo) -> Mount:
-    """The Mount of one line of /proc/PID/mountinfo (proc_pid_mountinfo(5))."""
+    """The Mount of one line of /proc/PID/mountinfo (proc_pid_mountinfo(5)).
+
+    One that became read-only by an error was meant to be written to, and is watched as before: it is at its end.
+    """
+    read_only = READ_ONLY_OPTION in info.options or READ_ONLY_OPTION in info.super_options
     return Mount(
         mount_point=info.mount_point,
         fstype=info.fstype,
         source=info.source,
         rests_on=super_block_ref(info.major, info.minor),
-        read_only="ro" in info.options or "ro" in info.super_options,
+        read_only=read_only and not was_made_read_only(info),
         upperdir=upperdir(info.super_options),
     )
 

@@ -23,6 +23,7 @@ from overlaywatch.sources.shared import (
     found,
     paths,
     peek_by_statvfs,
+    reachable,
     statvfs_reading,
     unreadable,
 )
@@ -89,8 +90,20 @@ def _upper_super_block(view: KernelView, mount_point: str, upper: str) -> Ref | 
     try:
         device = view.stat_device(upper)
         own, below = view.statvfs(mount_point), view.statvfs(upper)
+    except PermissionError:
+        return _by_the_table(view, mount_point, upper)
     except OSError:
         return None
     agree = (own.blocks, own.files) == (below.blocks, below.files)
     visible = any((info.major, info.minor) == device for info in view.mounts)
     return super_block_ref(*device) if agree and visible and upper.startswith("/") else None
+
+
+def _by_the_table(view: KernelView, mount_point: str, upper: str) -> Ref | None:
+    """Without the privilege to look into its folder: the file system that the mount table has on the upper's path.
+
+    It cannot be compared with the overlay, but to take RAM for what lies below would promise more than there is.
+    """
+    above = [info for info in reachable(view.mounts) if f"{upper}/".startswith(f"{info.mount_point.rstrip('/')}/")]
+    deepest = max(above, key=lambda info: len(info.mount_point), default=None)
+    return None if deepest is None or deepest.mount_point == mount_point else super_block_ref(*deepest.device)

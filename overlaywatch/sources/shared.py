@@ -17,6 +17,11 @@ Device = tuple[int, int]
 
 READ_ONLY_OPTION: Final = "ro"
 
+FSTYPES: Final = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "vfat", "exfat", "ntfs3"}
+)
+"""File systems on block devices."""
+
 
 class Memo:
     """Readings by layer, each with the raw figures it was made of: the same figures, the same object."""
@@ -38,9 +43,17 @@ def by_super_block(view: KernelView, fstypes: frozenset[str]) -> dict[Device, li
     """The writable mounts of some types that a path leads to, by st_dev: several mounts of one are one layer."""
     groups: dict[Device, list[MountInfo]] = {}
     for info in reachable(view.mounts):
-        if info.fstype in fstypes and READ_ONLY_OPTION not in info.super_options:
+        if info.fstype in fstypes and (READ_ONLY_OPTION not in info.super_options or was_made_read_only(info)):
             groups.setdefault((info.major, info.minor), []).append(info)
     return groups
+
+
+def was_made_read_only(info: MountInfo) -> bool:
+    """Whether the file system itself has given up writing: who mounts read-only sets both options, an error one.
+
+    Source: ext4_handle_error() in fs/ext4/super.c of Linux before 6.12 sets SB_RDONLY; newer ones show nothing.
+    """
+    return info.fstype in FSTYPES and READ_ONLY_OPTION in info.super_options and READ_ONLY_OPTION not in info.options
 
 
 def reachable(mounts: Sequence[MountInfo]) -> list[MountInfo]:

@@ -107,7 +107,7 @@ def test_a_child_that_outlives_the_daemon_does_not_keep_the_next_one_out(
         os.close(release)
         os.read(go, 1)
         os._exit(0)
-    deadline = 1000
+    deadline = 1_000_000
     while f"/{STATE_FILE}" in _files_of(pid) and deadline:
         deadline -= 1
     opened(memories, tmp_path)

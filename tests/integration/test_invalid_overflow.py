@@ -127,4 +127,5 @@ def assert_exported(live: stacks.Live, daemon: Daemon, state: str) -> None:
     assert metrics.value("layer_state", layer=live.layer, state=state) == 1
     assert metrics.value("layer_state", layer=live.layer, state="ok") == 0
     assert metrics.value("layer_used_bytes", layer=live.layer) == found["used_bytes"]
-    assert metrics.value("layer_numbers_age_seconds", layer=live.layer) == found["numbers_age_seconds"]
+    # The scrape may be of a later tick: the age has grown, the numbers are the same.
+    assert (metrics.value("layer_numbers_age_seconds", layer=live.layer) or 0) >= found["numbers_age_seconds"]

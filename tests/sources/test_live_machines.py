@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole machines in miniature, from mount table and device-mapper to the verdict on `/`."""
 
+import errno
 import time
 
 from overlaywatch.engine.survey import take_survey
 from overlaywatch.kernel.devmapper import DmDevice, DmTarget
 from overlaywatch.kernel.meminfo import MemInfo
+from overlaywatch.kernel.mountinfo import parse_mountinfo
 from overlaywatch.kernel.statfs import Ustat
 from overlaywatch.livesystem import recognise
 from overlaywatch.model import Failure, LayerId, LayerState, Survey, Verdict
@@ -197,3 +199,53 @@ def test_a_source_that_fails_hides_no_other() -> None:
     assert seen.readings[LayerId("filesystem:/")].state is LayerState.UNREADABLE
     assert seen.readings[LayerId("dm-snapshot:live-rw")].state is LayerState.OK
     assert all(report.success for report in seen.sources)
+
+
+def test_a_root_that_an_error_made_read_only_is_still_watched() -> None:
+    """Kernels before 6.12 show the super block as `ro` then; the mount itself stays `rw`. The policies must see it."""
+    view = dracut("Overflow", 700 * MIB)
+    view._table = parse_mountinfo(DRACUT.replace("live-rw rw", "live-rw ro"))
+
+    found = root(view)
+
+    assert (found.headroom_bytes, found.limit, found.failure) == (0, "dm-snapshot:live-rw", Failure.READ_ONLY)
+    assert {LayerState.OVERFLOW, LayerState.READ_ONLY} <= found.states
+
+
+def test_a_disk_that_an_error_made_read_only_has_no_room_and_no_remedy_by_deleting() -> None:
+    """The figures of statvfs go on looking well."""
+    view = StaticView("70 1 8:1 / / rw - ext4 /dev/sda1 ro\n", statvfs={"/": figures(GIB, GIB)}, names={(8, 1): "sda1"})
+
+    found = root(view)
+
+    assert (found.headroom_bytes, found.failure, found.reclaimable) == (0, Failure.READ_ONLY, False)
+
+
+def test_what_was_mounted_read_only_is_not_watched() -> None:
+    """Both options say so."""
+    seen = survey(StaticView("70 1 8:1 / / ro - ext4 /dev/sda1 ro\n"))
+
+    assert choose(seen.mounts) == ()
+
+
+class PrivateUpper(StaticView):
+    """A machine whose upper directories lie in folders that only root may enter."""
+
+    def stat_device(self, path: str) -> tuple[int, int]:
+        """Refused."""
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+
+def test_an_upper_that_may_not_be_entered_is_not_taken_for_ram() -> None:
+    """Its file system is a snapshot's, which cannot be read either: statvfs is an upper bound."""
+    view = PrivateUpper(
+        "70 71 254:0 / /rw rw - ext4 /dev/mapper/live-rw rw\n"
+        "71 1 0:27 / / rw - overlay overlay rw,lowerdir=/usr,upperdir=/rw/private/upper,workdir=/w\n",
+        statvfs={"/": figures(GIB, 500 * MIB), "/rw": figures(GIB, 500 * MIB)},
+        names={(254, 0): "dm-0"},
+    )
+
+    found = root(view)
+
+    assert (found.headroom_bytes, found.headroom_at_most_bytes) == (None, 500 * MIB)
+    assert found.chain[:2] == ("overlay:/", "filesystem:/rw")
