@@ -51,7 +51,7 @@ def by_super_block(view: KernelView, fstypes: frozenset[str]) -> dict[Device, li
 def was_made_read_only(info: MountInfo) -> bool:
     """Whether the file system itself has given up writing: who mounts read-only sets both options, an error one.
 
-    Source: ext4_handle_error() in fs/ext4/super.c of Linux before 6.12 sets SB_RDONLY; newer ones show nothing.
+    Older kernels do it (ext4_handle_error() in fs/ext4/super.c sets SB_RDONLY); 6.1.176 and 6.12 go on showing `rw`.
     """
     return info.fstype in FSTYPES and READ_ONLY_OPTION in info.super_options and READ_ONLY_OPTION not in info.options
 

@@ -202,7 +202,7 @@ def test_a_source_that_fails_hides_no_other() -> None:
 
 
 def test_a_root_that_an_error_made_read_only_is_still_watched() -> None:
-    """Kernels before 6.12 show the super block as `ro` then; the mount itself stays `rw`. The policies must see it."""
+    """Older kernels show the super block as `ro` then; the mount itself stays `rw`. The policies must see it."""
     view = dracut("Overflow", 700 * MIB)
     view._table = parse_mountinfo(DRACUT.replace("live-rw rw", "live-rw ro"))
 
