@@ -82,7 +82,7 @@ class DmSnapshotSource:
 
     def _look(self, device: DmDevice) -> Kept:
         before = self._kept.get((device.major, device.minor))
-        if before is None or (before.device is not device and before.device.table != device.table):
+        if before is None or (before.device is not device and _identity(before.device) != _identity(device)):
             before = _first_sight(device)
         elif before.device is device:
             return before
@@ -90,6 +90,11 @@ class DmSnapshotSource:
             # Until the last look they were the truth.
             before = replace(before, numbers_at=self._looked_at)
         return _read(before, device)
+
+
+def _identity(device: DmDevice) -> tuple[object, ...]:
+    """What makes it another layer: `dmsetup rename` leaves the number and the table as they are."""
+    return device.name, device.uuid, device.table
 
 
 def is_snapshot(device: DmDevice) -> bool:

@@ -168,6 +168,14 @@ def test_an_unchanged_record_gives_the_same_objects() -> None:
     assert look(source, device, 1.0) is look(source, device, 2.0)
 
 
+def test_a_renamed_snapshot_is_another_layer() -> None:
+    """dmsetup rename: the same number and table, and a device of that name to be found by who reads the metrics."""
+    source, device = DmSnapshotSource(), snapshot("2448/131072 24")
+    look(source, device, 1.0)
+
+    assert look(source, replace(device, name="renamed"), 2.0).layer == "dm-snapshot:renamed"
+
+
 def test_a_peek_tells_state_and_figures_of_one_snapshot() -> None:
     """By the status line alone, without the table."""
     source, device = DmSnapshotSource(), snapshot("2448/131072 24")
