@@ -1,252 +1,158 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens on the stage: the daemon watches a mount point, somebody fills it, and each second is shown.
+"""What happens on the stage: the daemon watches a mount point, a program fills it, and everything is shown.
 
-It must not know what the mount point lies on. The daemon is the real one, as a process of its own; what is
-shown comes from its HTTP interface, from its log, and from a webhook that receives its alerts.
+It must not know what the mount point lies on, or which machine this is. All that is told comes from the daemon: from
+`overlaywatch status`, its HTTP interface, its log, and a webhook that receives its alerts.
 """
 
 import contextlib
-import http.client
-import http.server
-import json
 import os
-import queue
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from overlaywatch.units import MIB, format_duration, format_ratio, format_size
+from tests.demo import runaway
+from tests.demo.plot import PACKAGES, Plot
+from tests.demo.screen import BAD, FAINT, GOOD, PLAIN, STRONG, WARN, Screen
+from tests.demo.watched import Alert, Daemon, picture, receiver, running
 
 PORT: Final = 10187
 STEP: Final = 0.5
-BAR: Final = 32
-WIDTH: Final = 160
-DIM, BOLD, RED, YELLOW, GREEN, PLAIN = (f"\033[{code}m" for code in ("2", "1", "31", "33", "32", "0"))
+LONGEST: Final = 90.0
+SAID_OTHERWISE: Final = ("demo.toml", "listening on", "page: applied", "policy root", "ready: ", "reload", "stopping")
+"""Lines of the log that only repeat what is told here in other words."""
+
+SAID_ONCE: Final = frozenset({"most was written"})
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A mount point to be filled. `last` is what the last resort does beyond telling: reboot, or nothing."""
+@dataclass(slots=True)
+class Play:
+    """One performance. It succeeds when all three stages were seen to do what they are for."""
 
-    mount_point: str
-    mib_per_second: float
-    seconds: float
-    last: tuple[str, ...] = ()
-
-    @property
-    def cache(self) -> Path:
-        """Files that a policy may purge."""
-        return Path(self.mount_point) / "var/cache/demo"
+    plot: Plot
+    screen: Screen
+    purged: threading.Event = field(default_factory=threading.Event)
+    seen: set[str] = field(default_factory=set)
 
     @property
-    def log(self) -> Path:
-        """The file that grows and grows."""
-        return Path(self.mount_point) / "var/log/runaway.log"
+    def succeeded(self) -> bool:
+        """Whether everything has happened that was promised, up to a reboot, which nobody here lives to see."""
+        return {"alert", "lesson", "last resort"} <= self.seen
+
+    def go_on(self, daemon: Daemon, webhook: int) -> None:
+        """Look on until it is over."""
+        deadline = time.monotonic() + LONGEST
+        while time.monotonic() < deadline and not (self.succeeded and not self.plot.reboots):
+            mount = daemon.mount(self.plot.mount_point)
+            if mount is not None:
+                self._look(mount, daemon.settings)
+            if "lesson" in self.seen:
+                time.sleep(STEP)
+            elif self.purged.wait(STEP):
+                self._learn(daemon, webhook)
+
+    def _look(self, mount: dict[str, Any], settings: Path) -> None:
+        style = self.screen.style
+        headroom, used, full = (mount[key] for key in ("headroom_bytes", "used_ratio", "time_to_full_seconds"))
+        if full is not None and "forecast" not in self.seen:
+            self.seen.add("forecast")
+            self.screen.tell(f"FORECAST  it has gone on for long enough to be a trend: full in {in_words(full)}.", WARN)
+        there = os.statvfs(self.plot.mount_point)
+        df = format_size(there.f_bavail * there.f_frsize)
+        left = "unknown" if headroom is None else format_size(headroom)
+        soon = f"full in {in_words(full)}" if full is not None else "no forecast yet"
+        told = f"The daemon says: {left} left, {soon}.   df says: {df} available."
+        short = f"{format_ratio(used or 0)} of {mount['limit']} used, {left} left, {soon}; df says {df}"
+        self.screen.show(["", *picture(settings, style.width, colour=style.colour), "", told], short)
+
+    def hear(self, what: str | Alert) -> None:
+        """A line of the daemon's log, or an alert. In a thread: the machine may be down before the next look."""
+        if isinstance(what, dict):
+            self._hear_alert(what)
+        elif what.startswith("clean: applied"):
+            self._purged(what)
+        elif what.startswith("clean: delete"):
+            self.screen.tell(f"PURGE     {PACKAGES} old packages are deleted from {self.plot.cache}.", WARN)
+        elif what.startswith("reboot: dry_run"):
+            self.seen.add("last resort")
+            self.screen.tell(f"REBOOT    not here, where only a dry run is shown. {what}", BAD)
+        elif what.startswith("reboot: reboot"):
+            self.seen.add("last resort")
+            self.screen.tell(f"REBOOT    {what.removeprefix('reboot: ')}", BAD)
+            self.screen.tell(
+                "          The services stop in order, and the same machine boots again: ten seconds.", PLAIN
+            )
+        elif not any(word in what for word in (*SAID_OTHERWISE, *self.seen & SAID_ONCE)):
+            self.seen |= {word for word in SAID_ONCE if word in what}
+            self.screen.tell(what, FAINT)
+
+    def _hear_alert(self, alert: Alert) -> None:
+        self.seen.add("alert")
+        summary = alert["annotations"]["summary"]
+        self.screen.tell(f"ALERT     a webhook got {alert['labels']['alertname']}, {alert['status']}: {summary}", WARN)
+
+    def _purged(self, said: str) -> None:
+        self.screen.tell(f"          {said.removeprefix('clean: applied: ')}", PLAIN)
+        self.seen.add("reusable" if "reusable only" in said else "purged")
+        self.purged.set()
+
+    def _learn(self, daemon: Daemon, webhook: int) -> None:
+        """What the purge was good for; then, where it is only shown, the last resort comes into the configuration."""
+        self.seen.add("lesson")
+        if "reusable" in self.seen:
+            self.screen.tell("          df has gone up, the headroom has not: what lies below never shrinks.", STRONG)
+        else:
+            self.screen.tell("          Here what was deleted is room again: there is no snapshot below.", GOOD)
+        if not self.plot.reboots:
+            daemon.reload(self.plot.config(webhook, purged=True))
 
 
-def config(scene: Scene, webhook: int) -> str:
-    """The configuration of the daemon: the example of the manual, in a hurry."""
-    return f"""
-[watch]
-include = ["{scene.mount_point}"]
-[action.page]
-type = "webhook"
-url = "http://127.0.0.1:{webhook}/"
-[action.clean]
-type = "purge"
-paths = ["{scene.cache}/*.deb"]
-older_than = "1s"
-until_headroom = "1GiB"
-[action.reboot]
-type = "reboot"
-grace = "2s"
-min_uptime = "1s"
-[[policy]]
-name = "root"
-mount_point = "{scene.mount_point}"
-[[policy.stage]]
-name = "warn"
-used_above = "50%"
-actions = ["page"]
-[[policy.stage]]
-name = "purge"
-used_above = "65%"
-actions = ["clean"]
-[[policy.stage]]
-name = "last-resort"
-used_above = "85%"
-state_is = ["overflow", "invalid"]
-actions = [{", ".join(f'"{name}"' for name in ("page", *scene.last))}]
-"""
+def in_words(seconds: float) -> str:
+    """Whole seconds: nobody reads milliseconds while it fills."""
+    return format_duration(max(1, round(seconds)))
 
 
-class Screen:
-    """Lines with the time since the beginning; safe to be used from several threads."""
+def perform(plot: Plot, screen: Screen, folder: Path, writer: Sequence[str] = ()) -> bool:
+    """The whole of it, with the daemon's files in `folder`; whether it was a success.
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._lock = threading.Lock()
-
-    def say(self, text: str, colour: str = "") -> None:
-        """One line."""
-        with self._lock:
-            print(f"{DIM}{time.monotonic() - self._began:5.1f} s{PLAIN}  {colour}{text}{PLAIN}", flush=True)
-
-    def show(self, mount: dict[str, Any]) -> None:
-        """A mount point of the status document, as a bar."""
-        ratio = mount["used_ratio"] or 0.0
-        colour = GREEN if ratio < 0.5 else YELLOW if ratio < 0.8 else RED
-        cells = round(ratio * BAR)
-        bar = f"{colour}{'█' * cells}{DIM}{'░' * (BAR - cells)}{PLAIN}"
-        left = "unknown" if mount["headroom_bytes"] is None else format_size(mount["headroom_bytes"])
-        full = mount["time_to_full_seconds"]
-        soon = f", full in {format_duration(full)}" if full is not None else ""
-        df = os.statvfs(mount["mount_point"])
-        told = f"{DIM}df: {format_size(df.f_bavail * df.f_frsize)} free{PLAIN}"
-        self.say(f"{bar} {format_ratio(ratio):>6}  {left} left on {mount['limit']}{soon}  {told}")
+    `writer` are the words before the command of the program that fills, to start it as a service, say.
+    """
+    prepare(plot)
+    play = Play(plot, screen)
+    with receiver(play.hear) as webhook:
+        settings = folder / "demo.toml"
+        settings.write_text(plot.config(webhook))
+        screen.tell(plot.in_english())
+        with running(settings, PORT, play.hear) as daemon, filling(plot, screen, writer):
+            play.go_on(daemon, webhook)
+            screen.close()
+    return play.succeeded
 
 
-def fetch(path: str) -> dict[str, Any]:
-    """An answer of the daemon; OSError while there is none."""
-    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        text = answer.read()
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise OSError(answer.status, text.decode())
-    document: dict[str, Any] = json.loads(text)
-    return document
-
-
-def watched(scene: Scene) -> dict[str, Any]:
-    """The mount point of the scene in the status document."""
-    mounts = fetch("/api/v1/status")["mounts"]
-    found: dict[str, Any] = next(mount for mount in mounts if mount["mount_point"] == scene.mount_point)
-    return found
-
-
-@contextlib.contextmanager
-def receiver(alerts: "queue.SimpleQueue[dict[str, Any]]") -> Iterator[int]:
-    """A webhook receiver; its port."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            """Take an alert."""
-            alerts.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextlib.contextmanager
-def daemon(settings: Path, screen: Screen) -> Iterator[subprocess.Popen[str]]:
-    """The daemon, with its log on the screen."""
-    listen = f"127.0.0.1:{PORT}"
-    command = [sys.executable, "-m", "overlaywatch", "run", "--config", str(settings), "--web.listen-address", listen]
-    environment = os.environ | {"RUNTIME_DIRECTORY": str(settings.parent)}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    reader = threading.Thread(target=repeat, args=(process, screen), daemon=True)
-    reader.start()
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-        reader.join(5)
-
-
-def repeat(process: "subprocess.Popen[str]", screen: Screen) -> None:
-    """What the daemon says, line by line; what it says of this hasty configuration is left out."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        text = line.strip().removeprefix("overlaywatch: ")
-        if "demo.toml" not in text:
-            screen.say(text if len(text) <= WIDTH else f"{text[:WIDTH]}…", BOLD)
-
-
-def prepare(scene: Scene) -> None:
-    """Eight packages that nobody needs any more, and a place for a log."""
-    for folder in (scene.cache, scene.log.parent):
+def prepare(plot: Plot) -> None:
+    """Packages that nobody needs any more, and a place for a log."""
+    for folder in (plot.cache, plot.log.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    for number in range(8):
-        (scene.cache / f"package-{number}.deb").write_bytes(os.urandom(MIB))
+    for number in range(PACKAGES):
+        (plot.cache / f"package-{number}.deb").write_bytes(os.urandom(MIB))
     os.sync()
 
 
-def fill(scene: Scene, stop: threading.Event) -> None:
-    """A program that writes its log too fast, until the disk refuses or the play is over."""
-    piece = os.urandom(MIB // 4)
-    with contextlib.suppress(OSError), scene.log.open("ab", buffering=0) as log:
-        while not stop.wait(0.25 / scene.mib_per_second):
-            log.write(piece)
-            os.fsync(log.fileno())
-
-
-def play(scene: Scene, folder: Path) -> int:
-    """The whole of it; 0 if the last stage was reached and its alert arrived."""
-    screen = Screen()
-    alerts: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    prepare(scene)
-    with receiver(alerts) as port:
-        settings = folder / "demo.toml"
-        settings.write_text(config(scene, port))
-        with daemon(settings, screen) as process:
-            wait_until_ready(process)
-            stop = threading.Event()
-            writer = threading.Thread(target=fill, args=(scene, stop), daemon=True)
-            screen.say(f"a program begins to write {scene.mib_per_second:g} MiB a second to {scene.log}", BOLD)
-            writer.start()
-            reached = look_on(scene, screen, alerts)
-            stop.set()
-            writer.join()
-    return 0 if reached else 1
-
-
-def wait_until_ready(process: "subprocess.Popen[str]") -> None:
-    """The daemon has looked once."""
-    deadline = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            fetch("/api/v1/status")
-            return
-        time.sleep(0.05)
-    raise TimeoutError("the daemon did not become ready")
-
-
-def look_on(scene: Scene, screen: Screen, alerts: "queue.SimpleQueue[dict[str, Any]]") -> bool:
-    """Show each step until the time is over; whether the last stage was announced."""
-    reached = False
-    deadline = time.monotonic() + scene.seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, StopIteration):
-            screen.show(watched(scene))
-        with contextlib.suppress(queue.Empty):
-            while True:
-                alert = alerts.get_nowait()
-                screen.say(f"alert {alert['status']}: {alert['annotations']['summary']}", YELLOW)
-                reached = reached or alert["labels"]["stage"] == "last-resort"
-        if reached and not scene.last:
-            break
-        time.sleep(STEP)
-    return reached
+@contextlib.contextmanager
+def filling(plot: Plot, screen: Screen, writer: Sequence[str]) -> Iterator[None]:
+    """The program that fills, for as long as this lasts."""
+    rate = screen.style.rate
+    command = [*writer, sys.executable, runaway.__file__, str(plot.log), str(rate)]
+    screen.tell(f"A program begins to write {rate:g} MiB a second to {plot.log}.", STRONG)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
