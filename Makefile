@@ -8,14 +8,15 @@ DESTDIR ?=
 # Arguments for pytest, the daemon or the benchmarks: make test ARGS="-k chain", make run ARGS="--config my.toml"
 ARGS ?=
 
-# What the tests need of the distribution. Fedora has no package of User Mode Linux: there the kernel
+# What the tests need of the distribution; of it, what the lab needs. Fedora has no package of User Mode Linux: there the kernel
 # tests run directly, as root.
 ifneq ($(shell command -v dnf),)
-PACKAGES := device-mapper e2fsprogs xfsprogs squashfs-tools systemd dbus-daemon iproute procps-ng util-linux kmod \
+LAB := device-mapper e2fsprogs systemd dbus-daemon util-linux kmod
+PACKAGES := $(LAB) xfsprogs squashfs-tools iproute procps-ng \
 	golang-github-prometheus golang-github-prometheus-alertmanager
 else
-PACKAGES := dmsetup e2fsprogs xfsprogs squashfs-tools systemd dbus iproute2 procps util-linux kmod \
-	user-mode-linux prometheus prometheus-alertmanager
+LAB := dmsetup e2fsprogs systemd dbus util-linux kmod user-mode-linux
+PACKAGES := $(LAB) xfsprogs squashfs-tools iproute2 procps prometheus prometheus-alertmanager
 endif
 
 .DEFAULT_GOAL := help
@@ -53,7 +54,8 @@ bench: $(VENV)/.test packages ## Measure, and print a table
 	@packaging/checkout/packages.sh prometheus-node-exporter
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-demo: $(VENV)/.run packages ## Watch a real snapshot fill, and what the daemon does: half a minute
+demo: $(VENV)/.run ## Watch a real snapshot fill, and what the daemon does: half a minute
+	@packaging/checkout/packages.sh $(LAB)
 	@$(BIN)/python -m tests.demo $(ARGS)
 
 shell: $(VENV)/.test packages ## A root shell in a lab guest: break what you like
