@@ -161,7 +161,7 @@ MOUNT_METRICS: Final = (
         "mount_used_ratio",
         _GAUGE,
         _MOUNT,
-        "The fullest layer below the mount point, from 0 to 1: what used_above of a policy is compared with.",
+        "Use of the layer that limits the mount point, from 0 to 1: what used_above of a policy is compared with.",
         _mounts("used_ratio"),
     ),
     Metric(
