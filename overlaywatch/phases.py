@@ -129,9 +129,9 @@ def advance(
     return _entered(state, phase, output, now), output
 
 
-def rearmed(state: StageState) -> StageState:
-    """The same, as if its actions had never been called for: they are due at the next look that finds it true."""
-    return replace(state, fired_at=None)
+def fired_late(state: StageState, now: float) -> StageState:
+    """The same, as if its actions had been called for only now, when they begin: the cooldown runs from here."""
+    return replace(state, fired_at=now)
 
 
 def due_at(state: StageState, hold: float, cooldown: float | None) -> float | None:

@@ -43,8 +43,8 @@ from overlaywatch.phases import (
     StageState,
     advance,
     due_at,
+    fired_late,
     is_spent,
-    rearmed,
 )
 from overlaywatch.units import format_duration
 
@@ -167,17 +167,10 @@ def next_due(policies: Iterable[Policy], state: PolicyState) -> float | None:
     return min(times, default=None)
 
 
-def rearm(state: PolicyState, only: Collection[tuple[str, str, str]] | None = None) -> PolicyState:
-    """Let the actions of active stages be called for once more: nothing was done when they last were.
-
-    For the end of a pause. `only` names stages as (policy, stage, mount point); None means all.
-    """
-    return PolicyState(
-        {
-            key: rearmed(one) if one.phase in ENGAGED and (only is None or key[:3] in only) else one
-            for key, one in state.stages.items()
-        }
-    )
+def begun_late(state: PolicyState, decisions: Iterable[Decision], now: float) -> PolicyState:
+    """What was called for at an earlier look, and begins now: the next time is a whole cooldown away from here."""
+    late = {(one.policy, one.stage, one.mount_point) for one in decisions}
+    return PolicyState({key: fired_late(one, now) if key[:3] in late else one for key, one in state.stages.items()})
 
 
 def judge(stage: Stage, verdict: Verdict, forecast: Forecast) -> Finding:

@@ -201,6 +201,9 @@ class Engine:
         if permission.given:
             owed = self._memory.owed.again(observation, now, but=self._dispatcher.waiting())
             outcomes += self._dispatcher.accept(owed, surroundings)
+            if owed:
+                self._monitor.policy_state = policy.begun_late(self._monitor.policy_state, owed, now)
+                changed = True
         alerts.reconcile(self._outbox, observation.stages, self._actions, time.time())
         if not self._renewed:
             alerts.renew(self._outbox, observation, self._actions, surroundings, told=observation.decisions)

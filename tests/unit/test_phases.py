@@ -19,8 +19,8 @@ from overlaywatch.phases import (
     advance,
     diagram,
     due_at,
+    fired_late,
     is_spent,
-    rearmed,
     transition,
 )
 
@@ -165,12 +165,12 @@ def test_unchanged_is_the_same_object() -> None:
     assert advance(unsure, UNKNOWN, 30.0, None, 12.0)[0] is unsure
 
 
-def test_rearmed_fires_at_the_next_true_look() -> None:
-    """What was withheld during a pause is called for again, but not while it is unknown or false."""
-    state = rearmed(live([(0.0, TRUE)])[0])
-    assert advance(state, UNKNOWN, 0.0, None, 1.0)[1] is Output.NOTHING
-    assert advance(state, FALSE, 0.0, None, 1.0)[1] is Output.NOTHING
-    assert advance(state, TRUE, 0.0, None, 1.0)[1] is Output.FIRE
+def test_late_firing_begins_the_cooldown_anew() -> None:
+    """What had to wait is done now: the next time is a cooldown away from here, and not from when it was called for."""
+    state = fired_late(live([(0.0, TRUE)])[0], 250.0)
+    assert advance(state, TRUE, 0.0, 300.0, 300.0)[1] is Output.NOTHING
+    assert due_at(state, 0.0, 300.0) == 550.0
+    assert advance(state, TRUE, 0.0, 300.0, 550.0)[1] is Output.FIRE
 
 
 @pytest.mark.parametrize(

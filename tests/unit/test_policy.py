@@ -21,10 +21,10 @@ from overlaywatch.policy import (
     PolicyState,
     Stage,
     StageKey,
+    begun_late,
     evaluate,
     facts_of,
     next_due,
-    rearm,
 )
 from overlaywatch.policy_state import from_json, to_json
 from overlaywatch.units import MIB
@@ -323,16 +323,16 @@ def test_next_due_is_the_first_clock_that_ends() -> None:
     assert next_due((), course.state) is None
 
 
-def test_rearm_lets_withheld_actions_fire() -> None:
-    """After a pause, active stages call for their actions once more; others do not."""
-    course = Course(at_root(Stage("a", ("act",), used_above=0.7), Stage("b", ("act",), used_above=0.7)))
-    course.look(0.0, facts(root(used=0.8)))
-    course.state = rearm(course.state, {("root", "b", "/")})
-    found = course.look(1.0, facts(root(used=0.8)))
+def test_what_begins_late_puts_off_the_next_time() -> None:
+    """The cooldown of a stage runs from when its actions began; that of the others from when they were called for."""
+    stages = [Stage(name, ("act",), used_above=0.7, cooldown=300.0) for name in ("a", "b")]
+    course = Course(at_root(*stages))
+    decisions = course.look(0.0, facts(root(used=0.8))).decisions
+    course.state = begun_late(course.state, decisions[1:], 250.0)
+    found = course.look(300.0, facts(root(used=0.8)))
+    assert [decision.stage for decision in found.decisions] == ["a"]
+    found = course.look(550.0, facts(root(used=0.8)))
     assert [decision.stage for decision in found.decisions] == ["b"]
-    course.state = rearm(course.state)
-    assert len(course.look(2.0, facts(root(used=0.8))).decisions) == 2
-    assert course.look(3.0, facts(root(used=0.8))).decisions == ()
 
 
 def test_state_survives_as_json() -> None:
