@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,27 @@ from tests.tools import CHECKOUT, need
 
 WATCHDOG_SECONDS: Final = 2.0
 MIB: Final = 1024 * 1024
+
+BASE: Final = """
+[daemon]
+interval = "1s"
+[watch]
+include = ["ROOM", "ROOM/later"]
+"""
+
+APPEND: Final = """
+[action.note]
+type = "run"
+command = ["sh", "-c", "echo done >> FILE"]
+[[policy]]
+name = "room"
+mount_point = "ROOM"
+[[policy.stage]]
+name = "half"
+used_above = "50%"
+cooldown = "1h"
+actions = ["note"]
+"""
 
 
 class Room:
@@ -265,7 +286,24 @@ def served(folder: Path, config: str, wrapper: tuple[str, ...] = (), size: str =
         daemon.finish()
 
 
-def wait(condition: object, what: str, daemon: Daemon, seconds: float = 5.0) -> None:
-    """Wait until a condition holds; the daemon's log goes with the complaint if it never does."""
-    assert callable(condition)
+def appending(folder: Path, base: str = BASE) -> tuple[str, Path]:
+    """A configuration whose action adds a line to a file, and the file."""
+    file = folder / "done"
+    return base + APPEND.replace("FILE", str(file)), file
+
+
+def lines(file: Path) -> int:
+    """How often it was done."""
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def soon(condition: Callable[[], object], what: str, daemon: Served, seconds: float = 5.0) -> float:
+    """Wait for a condition; the seconds that took."""
+    started = time.monotonic()
     until(condition, what, seconds, lambda: daemon.log)
+    return time.monotonic() - started
+
+
+def all_gone(pids: list[int], daemon: Served) -> None:
+    """Wait until none of these processes is there any more."""
+    soon(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "they end with the engine", daemon)
