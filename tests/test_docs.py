@@ -28,6 +28,25 @@ def test_alert_rules_are_what_prometheus_takes() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_alert_rules_fire_for_what_they_are_for() -> None:
+    """Prometheus evaluates each rule on a healthy machine and on one in trouble."""
+    done = output_of(["promtool", "test", "rules", CHECKOUT / "tests" / "alerts.test.yml"])
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_alert_has_its_line_in_the_runbook_and_its_case() -> None:
+    """Whoever is called finds what to do; a rule without a case could have stopped firing long ago."""
+    rules = (CHECKOUT / "docs" / "alerts.yml").read_text()
+    alerts = set(re.findall(r"- alert: (\w+)", rules))
+    runbook = (CHECKOUT / "docs" / "operations.md").read_text()
+    cases = (CHECKOUT / "tests" / "alerts.test.yml").read_text()
+
+    assert set(re.findall(r"^\| `(\w+)` \|", runbook, re.MULTILINE)) == alerts
+    assert set(re.findall(r"- alertname: (\w+)", cases)) == alerts
+    assert set(re.findall(r"{alertname: (\w+)", cases)) == alerts
+
+
 @pytest.mark.parametrize("paper", ["README.md", "docs/alerts.yml", "docs/operations.md"])
 def test_metrics_that_are_named_exist(paper: str) -> None:
     """Every metric of the examples is in docs/metrics.md, which is generated from the code."""
