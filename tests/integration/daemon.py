@@ -72,8 +72,12 @@ class Daemon:
 
     def ready(self) -> "Daemon":
         """Wait until it is."""
-        until(lambda: self.get("/-/ready") is not None, "the daemon does not get ready", also=lambda: self.log)
+        until(self._is_ready, "the daemon does not get ready", also=lambda: self.log)
         return self
+
+    def _is_ready(self) -> bool:
+        assert self.process is None or self.process.poll() is None, self.log
+        return self.get("/-/ready") is not None
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the engine."""
