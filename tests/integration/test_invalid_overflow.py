@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -79,20 +80,37 @@ def overfilled(live: stacks.Live, *, direct: bool) -> Iterator[None]:
         process.wait()
 
 
-def trial(
-    live: stacks.Live, daemon: Daemon, hook: Webhook, log: KernelLog, message: str, *, direct: bool, moving: bool
-) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A daemon, whom it tells, and the witness."""
+
+    daemon: Daemon
+    hook: Webhook
+    log: KernelLog
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """One for all trials, with the slowest pace that it has by default."""
+    folder = tmp_path_factory.mktemp("watch")
+    with webhook() as hook, running(folder, CONFIG.format(url=hook.url)) as daemon, kernel_log() as log:
+        yield Watch(daemon, hook, log)
+
+
+def trial(live: stacks.Live, watch: Watch, message: str, *, direct: bool, moving: bool) -> tuple[float, float]:
     """Seconds from the end of the store to the daemon's knowing; and the longest standstill of the machine."""
-    daemon.until(lambda status: [one for one in status["mounts"] if one["mount_point"] == str(live.place)], "the mount")
+    watch.daemon.until(
+        lambda status: [one for one in status["mounts"] if one["mount_point"] == str(live.place)], "the mount"
+    )
     if moving:
         first = ["dd", "if=/dev/zero", f"of={live.place}/first", "bs=1M", "count=16", "conv=fsync"]
         subprocess.run(first, check=True, capture_output=True)
     else:
         time.sleep(1)  # the daemon has calmed down after the mount: the next tick is 10 s away
-    log.synchronise()
+    watch.log.synchronise()
     with Metronome() as metronome, overfilled(live, direct=direct):
-        told = hook.next()
-    happened = log.first(message)
+        told = watch.hook.next()
+    happened = watch.log.first(message)
     assert happened is not None
     assert told["labels"]["mount_point"] == str(live.place)
     return told["starts_at"] - happened, metronome.longest
@@ -101,17 +119,18 @@ def trial(
 @pytest.mark.parametrize("moving", [False, True], ids=["calm", "moving"])
 @pytest.mark.parametrize("direct", [False, True], ids=["buffered", "direct"])
 @pytest.mark.parametrize("persistent", ["N", "P", "PO"])
-def test_end_is_seen_within_100_ms(tmp_path: Path, scratch: Path, persistent: str, direct: bool, moving: bool) -> None:
+def test_end_is_seen_within_100_ms(
+    watch: Watch, tmp_path: Path, scratch: Path, persistent: str, direct: bool, moving: bool
+) -> None:
     """From calm and in the midst of a fill, through the page cache and past it."""
-    with webhook() as hook, running(tmp_path, CONFIG.format(url=hook.url)) as daemon, kernel_log() as log:
-        for number in range(MOST_TRIALS):
-            with stacks.live(tmp_path, scratch, persistent, name=f"ow-{number}") as live:
-                late, still = trial(live, daemon, hook, log, MESSAGES[persistent], direct=direct, moving=moving)
-                if still < STANDSTILL:
-                    assert_exported(live, daemon, STATES[persistent])
-                    break
-        else:
-            pytest.fail(f"in each of {MOST_TRIALS} trials the machine stood still", pytrace=False)
+    for number in range(MOST_TRIALS):
+        with stacks.live(tmp_path, scratch, persistent, name=f"ow-{number}") as live:
+            late, still = trial(live, watch, MESSAGES[persistent], direct=direct, moving=moving)
+            if still < STANDSTILL:
+                assert_exported(live, watch.daemon, STATES[persistent])
+                break
+    else:
+        pytest.fail(f"in each of {MOST_TRIALS} trials the machine stood still", pytrace=False)
     print(f"seen after {late * 1000:.1f} ms")
     assert late < SOON
 

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the kernel to an action: a store fills at full speed, people are told, and a purge does what it planned."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration import stacks
-from tests.integration.daemon import Daemon, mount, running
+from tests.integration.daemon import Daemon, Document, mount, running
 from tests.integration.devices import MIB
-from tests.integration.receivers import alertmanager, webhook
+from tests.integration.receivers import Alertmanager, Webhook, alertmanager, webhook
 from tests.integration.stacks import mounted
 
 pytestmark = pytest.mark.kernel
@@ -84,19 +86,49 @@ def planned(daemon: Daemon, place: Path) -> set[str]:
     return {file.name for file in (place / "cache").iterdir() if str(file) in steps}
 
 
-@pytest.mark.parametrize("persistent", ["N", "P", "PO"])
+@pytest.mark.parametrize("persistent", ["N", "P"])
 def test_warning_reaches_a_webhook_and_a_real_alertmanager(tmp_path: Path, scratch: Path, persistent: str) -> None:
     """The stage that the fill makes true is told to both, with the layer that limits in its text."""
-    with (
-        stacks.live(tmp_path, scratch, persistent) as live,
-        webhook() as hook,
-        alertmanager(tmp_path) as manager,
-        running(tmp_path, TELL.format(place=live.place, page=manager.url, hook=hook.url)) as daemon,
-    ):
+    with told(tmp_path, scratch, persistent) as (live, daemon, hook, manager):
         fill(live.place / "more", 40)
-        told = hook.next()
-        alert = daemon.until(lambda _: next(iter(manager.alerts()), None), "an alert in Alertmanager")
-    assert (told["status"], told["labels"]["stage"]) == ("firing", "warn")
+        assert_firing(live, hook.next(), daemon.until(lambda _: next(iter(manager.alerts()), None), "an alert"))
+
+
+def test_warning_stands_while_it_is_true_and_is_taken_back_when_the_store_has_grown(
+    tmp_path: Path, scratch: Path
+) -> None:
+    """Deleting what filled the store changes nothing; growth does, and both are told that it is over."""
+    with told(tmp_path, scratch, "PO") as (live, daemon, hook, manager):
+        fill(live.place / "more", 40)
+        began = hook.next()
+        assert_firing(live, began, daemon.until(lambda _: next(iter(manager.alerts()), None), "an alert"))
+        (live.place / "more").unlink()
+        os.sync()
+        daemon.fresh()
+        assert (len(manager.alerts()), hook.is_empty) == (1, True)
+        live.cow.grow(256 * MIB)
+        over = hook.next()
+        assert (over["status"], over["id"]) == ("resolved", began["id"])
+        assert over["ends_at"] > began["starts_at"]
+        daemon.until(lambda _: not manager.alerts(), "the end of the alert in Alertmanager")
+        daemon.until(lambda status: not status["policies"][0]["stages"][0]["active"], "the end of the stage")
+
+
+@contextlib.contextmanager
+def told(folder: Path, scratch: Path, persistent: str) -> Iterator[tuple[stacks.Live, Daemon, Webhook, Alertmanager]]:
+    """A store, a daemon that watches it, and both whom it tells."""
+    with (
+        stacks.live(folder, scratch, persistent) as live,
+        webhook() as hook,
+        alertmanager(folder) as manager,
+        running(folder, TELL.format(place=live.place, page=manager.url, hook=hook.url)) as daemon,
+    ):
+        yield live, daemon, hook, manager
+
+
+def assert_firing(live: stacks.Live, posted: Document, alert: Document) -> None:
+    """What a webhook was sent, and what Alertmanager knows."""
+    assert (posted["status"], posted["labels"]["stage"]) == ("firing", "warn")
     assert alert["labels"]["mount_point"] == str(live.place)
     assert (alert["labels"]["severity"], alert["status"]["state"]) == ("critical", "active")
     assert live.layer in alert["annotations"]["description"]
