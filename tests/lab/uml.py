@@ -219,7 +219,8 @@ def kernel_command(guest: Guest, scratch: str) -> list[str]:
         *("prlimit", "--core=0", "taskset", "--cpu-list", str(quietest_cpu()), find(KERNEL) or KERNEL),
         *(f"mem={guest.memory}", f"uml_dir={scratch}/", "rootfstype=hostfs", "rootflags=/", "ro"),
         f'init="{guest.results.absolute()}/init"',
-        *("con=null", "con0=fd:0,fd:1", "quiet", "loglevel=1", "selinux=0"),
+        # TERM is for systemd, which would else send the terminal of whoever looks on a reset.
+        *("con=null", "con0=fd:0,fd:1", "quiet", "loglevel=1", "selinux=0", "TERM=dumb"),
     ]
 
 
