@@ -86,7 +86,7 @@ class Play:
             self.seen.add("last resort")
             self.screen.tell(f"REBOOT    {what.removeprefix('reboot: ')}", BAD)
             self.screen.tell(
-                "          The services stop in order, and the same machine boots again: ten seconds.", PLAIN
+                "GOING     The services stop in order, and the same machine boots again: ten seconds.", PLAIN
             )
         elif not any(word in what for word in (*SAID_OTHERWISE, *self.seen & SAID_ONCE)):
             self.seen |= {word for word in SAID_ONCE if word in what}
@@ -98,7 +98,7 @@ class Play:
         self.screen.tell(f"ALERT     a webhook got {alert['labels']['alertname']}, {alert['status']}: {summary}", WARN)
 
     def _purged(self, said: str) -> None:
-        self.screen.tell(f"          {said.removeprefix('clean: applied: ')}", PLAIN)
+        self.screen.tell(f"PURGED    {said.removeprefix('clean: applied: ')}", WARN)
         self.seen.add("reusable" if "reusable only" in said else "purged")
         self.purged.set()
 
@@ -106,9 +106,9 @@ class Play:
         """What the purge was good for; then, where it is only shown, the last resort comes into the configuration."""
         self.seen.add("lesson")
         if "reusable" in self.seen:
-            self.screen.tell("          df has gone up, the headroom has not: what lies below never shrinks.", STRONG)
+            self.screen.tell("LESSON    df has gone up, the headroom has not: what lies below never shrinks.", STRONG)
         else:
-            self.screen.tell("          Here what was deleted is room again: there is no snapshot below.", GOOD)
+            self.screen.tell("LESSON    Here what was deleted is room again: there is no snapshot below.", GOOD)
         if not self.plot.reboots:
             daemon.reload(self.plot.config(webhook, purged=True))
 

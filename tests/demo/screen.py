@@ -21,6 +21,8 @@ VARIABLE: Final = "OVERLAYWATCH_DEMO"
 WIDEST: Final = 100
 QUIET: Final = 2.0
 """Seconds between two lines that stand for the picture."""
+LABEL: Final = 10
+"""Columns of a word in capitals that may begin a paragraph; what follows it is set beside it."""
 PLAIN, FAINT, STRONG, GOOD, WARN, BAD = "0", "2", "1", "32", "33", "1;31"
 _SGR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -68,7 +70,7 @@ class Screen:
         self._instead = 0.0
 
     def tell(self, text: str, colour: str = PLAIN) -> None:
-        """A paragraph that stays, with the time."""
+        """A paragraph that stays, with the time. It may begin with a label, see LABEL."""
         with self._lock:
             self._tell(text, colour)
 
@@ -94,10 +96,11 @@ class Screen:
 
     def _tell(self, text: str, colour: str) -> None:
         stamp = f"{time.time() - self.style.began:6.1f} s  "
-        width = self.style.width - len(stamp) if self.style.terminal else len(text) + 1
-        first, *others = textwrap.wrap(text, width, break_on_hyphens=False, drop_whitespace=False) or [""]
-        lines = [self._paint(stamp, FAINT) + self._paint(first, colour)]
-        lines += [" " * len(stamp) + self._paint(other, colour) for other in others]
+        label, body = (text[:LABEL], text[LABEL:]) if text[:LABEL].strip().isupper() else ("", text)
+        width = self.style.width - len(stamp) - len(label) if self.style.terminal else len(text) + 1
+        first, *others = textwrap.wrap(body, width, break_on_hyphens=False) or [""]
+        lines = [self._paint(stamp, FAINT) + self._paint(label + first, colour)]
+        lines += [" " * (len(stamp) + len(label)) + self._paint(other, colour) for other in others]
         picture = self._picture
         self._draw([])
         self._write(lines)
