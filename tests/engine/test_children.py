@@ -91,6 +91,10 @@ def test_signals_for_the_engine_do_not_end_it() -> None:
     assert outcome == DONE
 
 
+OF_THE_C_LIBRARY = 0b11 << 31
+"""Signals 32 and 33: glibc's posix_spawn (make starts us by it) ignores them for ever after (spawni.c), out of reach."""
+
+
 def test_programs_that_it_starts_have_signals_of_their_own(tmp_path: Path) -> None:
     """Nothing is ignored, caught or blocked there because it is here (exec keeps what is ignored)."""
     said = tmp_path / "status"
@@ -98,7 +102,7 @@ def test_programs_that_it_starts_have_signals_of_their_own(tmp_path: Path) -> No
     outcome_of(child)
     lines = dict(line.split(":\t", 1) for line in said.read_text().splitlines() if ":\t" in line)
 
-    assert [int(lines[name], 16) for name in ("SigBlk", "SigIgn", "SigCgt")] == [0, 0, 0]
+    assert [int(lines[name], 16) & ~OF_THE_C_LIBRARY for name in ("SigBlk", "SigIgn", "SigCgt")] == [0, 0, 0]
 
 
 def test_signals_are_as_they_were_in_the_engine() -> None:
