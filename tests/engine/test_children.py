@@ -92,7 +92,7 @@ def test_signals_for_the_engine_do_not_end_it() -> None:
 
 
 OF_THE_C_LIBRARY = 0b11 << 31
-"""Signals 32 and 33: glibc's posix_spawn (make starts us by it) ignores them for ever after (spawni.c), out of reach."""
+"""Signals 32 and 33: glibc's posix_spawn, by which make starts us, ignores them (spawni.c); nobody can reset them."""
 
 
 def test_programs_that_it_starts_have_signals_of_their_own(tmp_path: Path) -> None:
