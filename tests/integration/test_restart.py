@@ -197,7 +197,8 @@ def test_cooldown_holds_however_often_it_is_killed(tmp_path: Path, place: Path) 
             assert time.monotonic() < deadline, daemon.log
             daemon.kill_after_a_save(chance.choice((0.0, 0.01, 0.02, 0.3, 0.6)))
         begun = noted(daemon)
-    assert min(later - earlier for earlier, later in itertools.pairwise(begun)) > 1.9, begun
+    # The cooldown runs from the decision; the first look of a new life takes a while until it begins.
+    assert min(later - earlier for earlier, later in itertools.pairwise(begun)) > 1.2, begun
     assert 1 <= len(lines(count)) <= len(begun)
 
 
