@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Self
 
+from tests.lab import xstate
+
 KERNEL: Final = "linux.uml"
 TOOLS: Final = ("insmod", "modprobe", "taskset", "prlimit")
 CHECKOUT: Final = Path(__file__).parents[2]
@@ -100,7 +102,7 @@ def missing() -> str:
     """What keeps the lab from being used here; empty if nothing."""
     lacking = [tool for tool in (KERNEL, *TOOLS) if find(tool) is None]
     if not lacking:
-        return ""
+        return xstate.missing()
     return f"{', '.join(lacking)} not found: apt-get install user-mode-linux kmod util-linux (Debian)"
 
 
@@ -134,7 +136,7 @@ class Running:
         try:
             with self._file.open("wb") if self._console == "kept" else contextlib.nullcontext() as file:
                 return subprocess.Popen(
-                    ["/bin/sh", "-c", f'(read _ <&{watched}; kill -KILL 0) & exec "$@"', "guest", *argv],
+                    ["/bin/sh", "-c", f'(read _ </proc/self/fd/{watched}; kill -KILL 0) & exec "$@"', "guest", *argv],
                     start_new_session=True,
                     pass_fds=[watched],
                     stdin=None if self._console == "typed" else subprocess.DEVNULL,
@@ -216,7 +218,8 @@ def kernel_command(guest: Guest, scratch: str) -> list[str]:
     system call and page fault, and that costs ten times as much from one CPU to another.
     """
     return [
-        *("prlimit", "--core=0", "taskset", "--cpu-list", str(quietest_cpu()), find(KERNEL) or KERNEL),
+        *("prlimit", "--core=0", "taskset", "--cpu-list", str(quietest_cpu())),
+        *("env", *xstate.environment(), find(KERNEL) or KERNEL),
         *(f"mem={guest.memory}", f"uml_dir={scratch}/", "rootfstype=hostfs", "rootflags=/", "ro"),
         f'init="{guest.results.absolute()}/init"',
         # TERM is for systemd, which would else send the terminal of whoever looks on a reset.
