@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, world: World) -> int:
     """Look, compare, and print one line."""
     thresholds = thresholds_of(args)
     settings, _ = world.load(args.config)
-    verdicts = chosen(world.look(settings), args.mount_point)
+    verdicts = chosen(world.look(settings), args.mount_point, world.resolve)
     findings = [examine(verdict, thresholds) for verdict in verdicts]
     world.write([render_check(findings, thresholds)])
     return overall(findings)

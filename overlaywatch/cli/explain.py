@@ -24,7 +24,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, world: World) -> int:
     """Look and explain. 1 if something is wrong with a layer or full, 3 if nothing could be known."""
     tick = world.look(world.settings(args.config))
-    verdicts = chosen(tick, args.mount_point)
+    verdicts = chosen(tick, args.mount_point, world.resolve)
     if args.json:
         world.write_json(explanation(tick, verdicts))
     else:

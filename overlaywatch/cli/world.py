@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`load` and `gather` read the configuration (None: the ordinary files), `look` the machine."""
+    """`load` and `gather` read the configuration (None: the ordinary files), `look` the machine.
+
+    `resolve` leads a path through symbolic links and raises FileNotFoundError if it leads nowhere.
+    """
 
     out: TextIO
     err: TextIO
@@ -42,6 +45,7 @@ class World:
     look: Callable[["Settings"], "Tick"]
     plan: Callable[["Settings"], "tuple[Tick, tuple[Plan, ...]]"]
     daemon: Callable[["RunOptions"], int]
+    resolve: Callable[[str], str]
 
     def write(self, lines: Sequence[str]) -> None:
         """Lines, each ended; nothing at all for none."""
@@ -97,6 +101,7 @@ def real_world() -> World:
         look=_look,
         plan=_plan,
         daemon=_daemon,
+        resolve=_resolve,
     )
 
 
@@ -126,6 +131,12 @@ def _plan(settings: "Settings") -> "tuple[Tick, tuple[Plan, ...]]":
     from overlaywatch import registry
 
     return registry.plan_now(settings)
+
+
+def _resolve(path: str) -> str:
+    from overlaywatch.kernel.place import resolve
+
+    return resolve(path)
 
 
 def _daemon(options: "RunOptions") -> int:

@@ -16,6 +16,13 @@ BOUND = Mount("/srv/run", "tmpfs", "tmpfs", ticks.RUN_MOUNT.rests_on)
 TICK = replace(ticks.fresh(), survey=replace(ticks.fresh().survey, mounts=(*ticks.LIVE_MOUNTS, PROC, MEDIUM, BOUND)))
 
 
+def resolve(path: str) -> str:
+    """A machine with one symbolic link, and nothing called /typo."""
+    if path.startswith("/typo"):
+        raise FileNotFoundError(path)
+    return path.replace("/var/run", "/run")
+
+
 @pytest.mark.parametrize(
     ("path", "mount_point"),
     [
@@ -50,11 +57,18 @@ def test_nothing_is_mounted_without_a_root() -> None:
 
 @pytest.mark.parametrize(
     ("path", "mount_points"),
-    [(None, ["/", "/run"]), ("/", ["/"]), ("/var/log", ["/"]), ("/run/user/0", ["/run"]), ("/srv/run/x", ["/run"])],
+    [
+        (None, ["/", "/run"]),
+        ("/", ["/"]),
+        ("/var/log", ["/"]),
+        ("/run/user/0", ["/run"]),
+        ("/srv/run/x", ["/run"]),
+        ("/var/run/user", ["/run"]),
+    ],
 )
 def test_chosen_are_the_verdicts_on_what_the_path_lies_on(path: str | None, mount_points: list[str]) -> None:
     """All without a path; a second mount of a watched file system leads to the verdict on it."""
-    assert [verdict.mount.mount_point for verdict in chosen(TICK, path)] == mount_points
+    assert [verdict.mount.mount_point for verdict in chosen(TICK, path, resolve)] == mount_points
 
 
 @pytest.mark.parametrize(
@@ -73,12 +87,23 @@ def test_chosen_are_the_verdicts_on_what_the_path_lies_on(path: str | None, moun
                 "watched here: /, /run; '[watch] include' adds others"
             ),
         ),
+        ("/typo", Exit.USAGE, "/typo: no such file or directory; name a mount point such as /, or a path on one"),
         ("run", Exit.USAGE, "run: not an absolute path; name a mount point such as /, or a path on one"),
     ],
 )
 def test_what_is_not_watched_is_said(path: str, status: Exit, told: str) -> None:
     """The answer names the mount that the path is on, and those that are watched."""
     with pytest.raises(Problem) as caught:
-        chosen(TICK, path)
+        chosen(TICK, path, resolve)
 
     assert (str(caught.value), caught.value.status) == (told, status)
+
+
+@pytest.mark.parametrize("path", ["/", "/run/", "//run", "/run/../run"])
+def test_a_mount_point_is_not_looked_at(path: str) -> None:
+    """It may be dead: what is said of it comes from the kernel's tables."""
+
+    def dead(path: str) -> str:
+        raise AssertionError(path)
+
+    assert chosen(TICK, path, dead)

@@ -32,6 +32,8 @@ class Stage:
     out: io.StringIO = field(default_factory=io.StringIO)
     err: io.StringIO = field(default_factory=io.StringIO)
     monotonic: float = ticks.NOW
+    resolve: Callable[[str], str] = str
+    """Where a path leads to: to itself."""
     ran: "list[RunOptions]" = field(default_factory=list)
 
     def run(self, *words: str) -> int:
@@ -52,6 +54,7 @@ class Stage:
             look=lambda _: self.tick(),
             plan=lambda _: (self.tick(), tuple(self.plans)),
             daemon=self._daemon,
+            resolve=self.resolve,
         )
 
     def _load(self, path: str | None) -> tuple[Settings, tuple[str, ...]]:
