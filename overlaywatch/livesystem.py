@@ -3,12 +3,14 @@
 
 This file must not know how mounts or layers were read. A system is recognised by what it leaves
 behind in the mount table and in device-mapper, first match wins; the words of the kernel command
-line are never asked, because they outlive what they set up. An empty remedy is never given: where
-nothing helps before the next boot, that is what it says.
+line are never asked, because they outlive what they set up. The name of a device is no proof: `/`
+must rest on it, and it must be of the right target. An empty remedy is never given: where nothing
+helps before the next boot, that is what it says.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Final
 
 from overlaywatch.model import Failure, LayerId, LayerKind, Mount
@@ -18,11 +20,15 @@ CONTAINER_DIRS: Final = ("/docker/", "/containers/", "/containerd/", "/kubelet/"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What recognition looks at: the mount on `/`, all mount points, the ids of the layers."""
+    """What recognition looks at: the mount on `/`, and all mount points."""
 
     root: Mount
     mount_points: frozenset[str]
-    layers: frozenset[LayerId]
+
+    def on(self, target: str, name: str) -> bool:
+        """Whether `/` rests on a device-mapper device of that target whose name matches, as in a shell."""
+        carrier = self.root.carrier
+        return carrier is not None and carrier.type == target and fnmatchcase(carrier.name, name)
 
     def union(self, *sources: str) -> bool:
         """Whether `/` is an overlay or AUFS; with `sources`: and mounted from one of them."""
@@ -38,25 +44,25 @@ class Seen:
 
 
 SYSTEMS: Final[tuple[tuple[str, Callable[[Seen], bool]], ...]] = (
-    ("dracut-dmsquash-live", lambda seen: LayerId("dm-snapshot:live-rw") in seen.layers),
-    ("dracut-dmsquash-live-thin", lambda seen: LayerId("dm-thin-pool:live-overlay-pool") in seen.layers),
+    ("dracut-dmsquash-live", lambda seen: seen.on("snapshot", "live-rw")),
+    ("dracut-dmsquash-live-thin", lambda seen: seen.on("thin", "live-rw")),
     ("kiwi-live", lambda seen: seen.union("LiveOS_rootfs") and seen.upper("/run/overlay/")),
     ("kiwi-overlay", lambda seen: seen.union("OverlayOS_rootfs")),
     ("dracut-dmsquash-live-overlayfs", lambda seen: seen.union("LiveOS_rootfs")),
     ("overlayroot", lambda seen: seen.union("overlayroot")),
-    ("archiso", lambda seen: seen.union("airootfs") or any(i.startswith("dm-snapshot:arch_") for i in seen.layers)),
+    ("archiso", lambda seen: seen.union("airootfs") or seen.on("snapshot", "arch_*")),
     ("live-boot", lambda seen: seen.union() and seen.mounted_below("/run/live", "/lib/live/mount")),
     ("casper", lambda seen: seen.union() and {"/cdrom", "/rofs"} <= seen.mount_points),
     ("systemd-volatile", lambda seen: seen.union() and seen.upper("/run/systemd/overlay-sysroot/")),
 )
 
 
-def recognise(mounts: Sequence[Mount], layers: Sequence[LayerId]) -> str | None:
+def recognise(mounts: Sequence[Mount]) -> str | None:
     """The name of the live system, or None: an ordinary host, or a container."""
-    root = next((mount for mount in mounts if mount.mount_point == "/"), None)
+    root = next((mount for mount in reversed(mounts) if mount.mount_point == "/"), None)
     if root is None or is_container(root):
         return None
-    seen = Seen(root, frozenset(mount.mount_point for mount in mounts), frozenset(layers))
+    seen = Seen(root, frozenset(mount.mount_point for mount in mounts))
     return next((name for name, matches in SYSTEMS if matches(seen)), None)
 
 

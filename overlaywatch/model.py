@@ -183,10 +183,19 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Carrier:
+    """What a block device is made of: a device-mapper device's first target and its name, or `loop` and its file."""
+
+    type: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mount:
     """A mounted file system and where its writes go: `rests_on` is what its chain begins with.
 
-    `upperdir` is the mount option of an overlay, as it was given: the path need not exist any more.
+    `upperdir` is the mount option of an overlay, as it was given: the path need not exist any more. `carrier` is
+    told of the mount on `/` alone, by which live systems are recognised; None: a disk, no device, or not to be known.
     """
 
     mount_point: str
@@ -195,6 +204,7 @@ class Mount:
     rests_on: Ref
     read_only: bool = False
     upperdir: str = ""
+    carrier: Carrier | None = None
 
 
 @dataclass(frozen=True, slots=True)

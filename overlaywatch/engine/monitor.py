@@ -94,7 +94,7 @@ class Judge:
         self._key, self._mounts = (survey.layers, survey.links), survey.mounts
         self._topology = Topology(survey.layers, survey.links)
         self._watched = choose(survey.mounts, settings.watch.include, settings.watch.exclude)
-        self._system = recognise(survey.mounts, [layer.id for layer in survey.layers])
+        self._system = recognise(survey.mounts)
 
 
 class Monitor(Generic[View]):

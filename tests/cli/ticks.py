@@ -13,6 +13,7 @@ from overlaywatch.model import (
     RAM,
     RAM_LAYER,
     SWAPPABLE_RAM,
+    Carrier,
     Failure,
     Forecast,
     Host,
@@ -93,7 +94,7 @@ THE_RAM: Final = Layer(
     reclaimable=True,
 )
 
-ROOT_MOUNT: Final = Mount("/", "ext4", "/dev/mapper/live-rw", ROOT_SB)
+ROOT_MOUNT: Final = Mount("/", "ext4", "/dev/mapper/live-rw", ROOT_SB, carrier=Carrier("snapshot", "live-rw"))
 RUN_MOUNT: Final = Mount("/run", "tmpfs", "tmpfs", RUN_SB)
 
 
@@ -143,7 +144,7 @@ def tick_of(
     """One look at this machine, all its mounts watched."""
     by_layer = {reading.layer: reading for reading in readings}
     topology = Topology(layers, links)
-    system = recognise(mounts, [layer.id for layer in layers])
+    system = recognise(mounts)
     verdicts = tuple(judge(mount, topology.chain(mount.rests_on), by_layer, system) for mount in mounts)
     return Tick(
         now=NOW,

@@ -50,7 +50,7 @@ def root(view: StaticView) -> Verdict:
     """The verdict on `/`."""
     seen = survey(view)
     mount = next(mount for mount in choose(seen.mounts) if mount.mount_point == "/")
-    system = recognise(seen.mounts, [layer.id for layer in seen.layers])
+    system = recognise(seen.mounts)
     return judge(mount, Topology(seen.layers, seen.links).chain(mount.rests_on), seen.readings, system)
 
 
@@ -79,6 +79,26 @@ def test_dracut_with_a_small_cow() -> None:
     )
     assert found.headroom_bytes == (16078 - 63) * 4096
     assert "none until reboot" in found.remedy
+
+
+def test_a_name_and_a_snapshot_elsewhere_are_no_proof() -> None:
+    """A root on a disk beside a mounted snapshot called live-rw; a root on a device of that name that is none."""
+    beside = StaticView(
+        "70 1 8:1 / / rw - ext4 /dev/sda1 rw\n71 70 254:0 / /mnt rw - ext4 /dev/mapper/live-rw rw\n",
+        dm=live_rw("2448/131072 24"),
+        statvfs=dict.fromkeys(("/", "/mnt"), figures(1500 * MIB, 1100 * MIB)),
+        names={(8, 1): "sda1", (254, 0): "dm-0"},
+    )
+    line = (DmTarget(0, 3072000, "linear", "8:1 0"),)
+    named = StaticView(
+        DRACUT,
+        dm={(254, 0): DmDevice("live-rw", "", 254, 0, False, False, 0, 1, line, ())},
+        statvfs={"/": figures(1500 * MIB, 1100 * MIB)},
+        names={(254, 0): "dm-0"},
+    )
+
+    assert root(beside).live_system is None
+    assert root(named).live_system != "dracut-dmsquash-live"
 
 
 def test_dracut_with_its_default_cow_of_32_gib() -> None:

@@ -4,12 +4,12 @@
 import pytest
 
 from overlaywatch.livesystem import End, recognise, remedy
-from overlaywatch.model import Failure, LayerId, Mount, Ref
+from overlaywatch.model import Carrier, Failure, LayerId, Mount, Ref
 
 
-def root(fstype: str, source: str, upperdir: str = "") -> Mount:
+def root(fstype: str, source: str, upperdir: str = "", carrier: Carrier | None = None) -> Mount:
     """A mount on `/`."""
-    return Mount("/", fstype, source, Ref("super:0:24"), upperdir=upperdir)
+    return Mount("/", fstype, source, Ref("super:0:24"), upperdir=upperdir, carrier=carrier)
 
 
 OVERLAYS = {
@@ -25,37 +25,41 @@ OVERLAYS = {
 @pytest.mark.parametrize("system", OVERLAYS)
 def test_overlay_tells_by_source_and_upper_directory(system: str) -> None:
     """One mount line is enough."""
-    assert recognise([OVERLAYS[system]], []) == system
+    assert recognise([OVERLAYS[system]]) == system
 
 
 def test_live_boot_tells_by_what_is_mounted_beside() -> None:
     """The overlay of Debian's live-boot has no name of its own."""
     mounts = [root("overlay", "overlay", "/run/live/overlay/rw")]
     mounts.append(Mount("/run/live/overlay", "tmpfs", "tmpfs", Ref("super:0:23")))
-    assert recognise(mounts, []) == "live-boot"
+    assert recognise(mounts) == "live-boot"
 
 
 def test_casper_tells_by_its_two_mounts() -> None:
     """An overlay on /cow alone could be anybody's."""
     mounts = [root("overlay", "/cow", "/cow/upper")]
-    assert recognise(mounts, []) is None
+    assert recognise(mounts) is None
     mounts += [
         Mount(point, "squashfs", "/dev/loop0", Ref("block:7:0"), read_only=True) for point in ("/cdrom", "/rofs")
     ]
-    assert recognise(mounts, []) == "casper"
+    assert recognise(mounts) == "casper"
 
 
 @pytest.mark.parametrize(
-    ("layer", "system"),
+    ("target", "name", "system"),
     [
-        ("dm-snapshot:live-rw", "dracut-dmsquash-live"),
-        ("dm-thin-pool:live-overlay-pool", "dracut-dmsquash-live-thin"),
-        ("dm-snapshot:arch_airootfs", "archiso"),
+        ("snapshot", "live-rw", "dracut-dmsquash-live"),
+        ("thin", "live-rw", "dracut-dmsquash-live-thin"),
+        ("snapshot", "arch_airootfs", "archiso"),
+        ("snapshot", "vg-lv", None),
+        ("crypt", "live-rw", None),
     ],
 )
-def test_device_mapper_tells_by_name(layer: str, system: str) -> None:
+def test_device_mapper_tells_by_target_and_name_of_what_the_root_is_on(
+    target: str, name: str, system: str | None
+) -> None:
     """The root itself is an ordinary ext4 then."""
-    assert recognise([root("ext4", "/dev/mapper/live-rw")], [LayerId(layer)]) == system
+    assert recognise([root("ext4", f"/dev/mapper/{name}", carrier=Carrier(target, name))]) == system
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,7 @@ def test_device_mapper_tells_by_name(layer: str, system: str) -> None:
 )
 def test_ordinary_hosts_and_containers_are_none(mount: Mount) -> None:
     """What is no live system is not called one."""
-    assert recognise([mount], []) is None
+    assert recognise([mount]) is None
 
 
 def test_remedy_is_one_that_works_there() -> None:
