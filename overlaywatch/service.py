@@ -17,6 +17,7 @@ from overlaywatch.engine import emergency, host, journal
 from overlaywatch.engine.daemon import Engine
 from overlaywatch.engine.folder import run_directory
 from overlaywatch.engine.parts import Parts
+from overlaywatch.frontend import textfile
 from overlaywatch.frontend.process import FrontendHandle, prepare, spawn
 
 DEFAULT_LISTEN: Final = "127.0.0.1:10087"
@@ -28,6 +29,7 @@ class RunOptions:
 
     config: str | None = None
     listen: tuple[str, ...] = ()
+    textfile: str | None = None
 
 
 class Service:
@@ -37,12 +39,13 @@ class Service:
         # The engine leaves its working directory; a reload must find the same file.
         self._config = None if options.config is None else Path(options.config).absolute()
         self._listen = options.listen or (DEFAULT_LISTEN,)
+        self._textfile = None if options.textfile is None else textfile.prepare(options.textfile)
         self.settings, self.warnings = self.load()
 
     def load(self) -> tuple[Settings, tuple[str, ...]]:
         """Settings and warnings; what a frontend needs from files is read now. Raises ConfigErrors, AddressError."""
         loaded = load(boot_words=registry.boot_words(), explicit=self._config, check_action=registry.check_action)
-        self._frontend = prepare(self._listen, registry.urls(loaded[0]))
+        self._frontend = prepare(self._listen, registry.urls(loaded[0]), self._textfile)
         return loaded
 
     def spawn_frontend(self) -> FrontendHandle:
@@ -51,7 +54,7 @@ class Service:
 
 
 def run_daemon(options: RunOptions) -> int:
-    """Run until a signal ends it. Raises ConfigErrors or AddressError if something is wrong at the start."""
+    """Run until a signal ends it. Raises ConfigErrors, AddressError, TextfileError: something is wrong at the start."""
     service = Service(options)
     journal.set_up(service.warnings)
     parts = Parts(

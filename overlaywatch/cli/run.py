@@ -19,8 +19,13 @@ def options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="where /metrics, the status page and the API are served; may be given again; 'off' serves nothing",
     )
+    parser.add_argument(
+        "--textfile",
+        metavar="PATH",
+        help="also write the metrics to this file (NAME.prom), for node_exporter's textfile collector",
+    )
 
 
 def run(args: argparse.Namespace, world: World) -> int:
     """Run until a signal ends it."""
-    return world.daemon(RunOptions(config=args.config, listen=tuple(args.listen)))
+    return world.daemon(RunOptions(config=args.config, listen=tuple(args.listen), textfile=args.textfile))

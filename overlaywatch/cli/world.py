@@ -143,11 +143,14 @@ def _daemon(options: "RunOptions") -> int:
     from overlaywatch import service
     from overlaywatch.engine.state_file import AlreadyRunningError
     from overlaywatch.frontend.listen import AddressError
+    from overlaywatch.frontend.textfile import TextfileError
 
     try:
         return service.run_daemon(options)
     except AddressError as error:
         raise Problem("--web.listen-address", str(error), status=Exit.USAGE) from error
+    except TextfileError as error:
+        raise Problem("--textfile", str(error), status=Exit.USAGE) from error
     except AlreadyRunningError as error:
         remedy = "stop it first, or set RUNTIME_DIRECTORY to another folder"
         raise Problem(str(error), "another overlaywatch is running", remedy) from error

@@ -21,6 +21,7 @@ from overlaywatch.frontend.http_server import HttpServer
 from overlaywatch.frontend.listeners import Listeners
 from overlaywatch.frontend.notice import parse_notice
 from overlaywatch.frontend.site import Site
+from overlaywatch.frontend.textfile import Place, Textfile
 from overlaywatch.pipe import Delivered, FrameError, Problem, Report
 
 GOODBYE_SECONDS: Final = 2.0
@@ -30,7 +31,15 @@ _MOST_PROBLEMS: Final = 100
 class Frontend:
     """Serves, delivers, reports. Made after privilege is given up; run() returns when it is over."""
 
-    def __init__(self, read_fd: int, write_fd: int, listeners: Listeners, delivery: Delivery, limits: Limits) -> None:
+    def __init__(
+        self,
+        read_fd: int,
+        write_fd: int,
+        listeners: Listeners,
+        delivery: Delivery,
+        limits: Limits,
+        textfile: Place | None = None,
+    ) -> None:
         self._selector = selectors.DefaultSelector()
         self._started_at = time.time()
         self._leave_at: float | None = None
@@ -46,6 +55,7 @@ class Frontend:
             on_error=self._broken_page,
             limits=limits,
         )
+        self._textfile = Textfile(textfile, self._site.metrics_text, time.monotonic) if textfile else None
         self._pipe = EnginePipe(read_fd, write_fd, self._selector, self._take)
         self._selector.register(delivery, selectors.EVENT_READ, lambda _mask: None)
 
@@ -66,6 +76,8 @@ class Frontend:
         if retry_at is not None and retry_at <= now:
             news = self._listeners.retry(self._server.listen, now)
             self._report([news] if news else [])
+        if self._textfile and (problem := self._textfile.step()):
+            self._tell_once(problem)
 
     def _patience(self) -> float | None:
         times = [
@@ -73,6 +85,7 @@ class Frontend:
             self._delivery.next_due(),
             self._listeners.next_retry(),
             self._leave_at,
+            self._textfile.next_due() if self._textfile else None,
         ]
         known = [at for at in times if at is not None]
         return max(min(known) - time.monotonic(), 0.0) if known else None
@@ -86,6 +99,8 @@ class Frontend:
         """One frame of the engine. A frame of a type that is not known here is of a newer engine: let it be."""
         if pipe.is_tick(payload):
             self._site.update(payload)
+            if self._textfile:
+                self._textfile.begin()
             return
         frame = pipe.parse(payload)
         if frame["type"] == "notify":
@@ -105,10 +120,12 @@ class Frontend:
             self._pipe.send(report)
 
     def _broken_page(self, error: Exception) -> None:
-        text = "".join(traceback.format_exception(error))
+        self._tell_once(f"a page could not be made: {''.join(traceback.format_exception(error))}")
+
+    def _tell_once(self, text: str) -> None:
         if text not in self._problems and len(self._problems) < _MOST_PROBLEMS:
             self._problems.add(text)
-            self._pipe.send(Problem(f"a page could not be made: {text}"))
+            self._pipe.send(Problem(text))
 
     def _counts(self) -> OwnCounts:
         return OwnCounts(
@@ -120,7 +137,9 @@ class Frontend:
         )
 
     def close(self) -> None:
-        """Let go of every socket."""
+        """Let go of every socket, and of the file."""
+        if self._textfile:
+            self._textfile.close()
         self._server.close()
         self._delivery.close()
         self._selector.close()

@@ -33,6 +33,7 @@ from overlaywatch.frontend.loop import Frontend
 from overlaywatch.frontend.metrics import OPENMETRICS_FORMAT, TEXT_FORMAT, Renderer
 from overlaywatch.frontend.post import tls_context
 from overlaywatch.frontend.privileges import Identity
+from overlaywatch.frontend.textfile import Place
 from overlaywatch.pipe import Problem, encode_report
 
 NAME: Final = b"overlaywatch-fe"
@@ -56,6 +57,7 @@ class FrontendOptions:
     urls: tuple[str, ...] = ()
     tls: ssl.SSLContext | None = None
     limits: Limits = DEFAULT_LIMITS
+    textfile: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,11 @@ class FrontendHandle:
     write_fd: int
 
 
-def prepare(addresses: Sequence[str], urls: Sequence[str] = ()) -> FrontendOptions:
+def prepare(addresses: Sequence[str], urls: Sequence[str] = (), textfile: Place | None = None) -> FrontendOptions:
     """Everything that needs a file: names, users, certificates, imports. Raises AddressError.
 
     `addresses` as in `--web.listen-address`; `urls` of all receivers, so that their names are learnt
-    while they can be looked up.
+    while they can be looked up; `textfile` as textfile.prepare() made it.
     """
     found = listen.resolve(listen.parse_addresses(addresses))
     renderer = Renderer()
@@ -79,7 +81,7 @@ def prepare(addresses: Sequence[str], urls: Sequence[str] = ()) -> FrontendOptio
         renderer.render(Facts(), accept)
     page.render(Facts(), "")
     tls = tls_context() if any(url.lower().startswith("https:") for url in urls) else None
-    return FrontendOptions(found, privileges.find_identity(), tuple(urls), tls)
+    return FrontendOptions(found, privileges.find_identity(), tuple(urls), tls, textfile=textfile)
 
 
 def spawn(options: FrontendOptions, sockets: Sequence[socket.socket] = ()) -> FrontendHandle:
@@ -121,9 +123,12 @@ def run_frontend(
         _detach_stdio(keep=(engine_read_fd, engine_write_fd, *(each.fileno() for each in listen_sockets)))
         listeners = Listeners(options.addresses, listen_sockets)
         listeners.bind()
-        runs_as = privileges.drop(options.identity, (0, 1, 2, engine_read_fd, engine_write_fd, *listeners.filenos()))
+        folder = () if options.textfile is None else (options.textfile.folder,)
+        keep = (0, 1, 2, engine_read_fd, engine_write_fd, *listeners.filenos(), *folder)
+        runs_as = privileges.drop(options.identity, keep)
         delivery = Delivery(time.monotonic, time.time, urls=options.urls, tls=options.tls)
-        Frontend(engine_read_fd, engine_write_fd, listeners, delivery, options.limits).run(runs_as)
+        frontend = Frontend(engine_read_fd, engine_write_fd, listeners, delivery, options.limits, options.textfile)
+        frontend.run(runs_as)
         status = 0
     except BaseException as error:  # the end of the process: nothing may run on into the engine's code
         _last_words(engine_write_fd, error)

@@ -76,6 +76,11 @@ class Site:
         self._tick.parse()
         return answer(request, self._is_stale())
 
+    def metrics_text(self) -> bytes:
+        """What /metrics answers now, in the text format."""
+        self._tick.parse()
+        return self._metrics(_UNPACKED, self._is_stale()).body
+
     def _is_stale(self) -> bool:
         daemon = self._tick.daemon
         return daemon is not None and is_stale(self._clock() - self._tick.at, daemon["pace_seconds"])
