@@ -143,15 +143,15 @@ def judge(
     known = [slack for slack in candidates if slack.bytes_left is not None]
     # min() keeps the first of equals: reversed, a tie names the deeper layer, whose bytes they are.
     tightest = min(reversed(known), key=_bytes_left, default=None)
-    at_most = tightest.bytes_left if tightest else None
-    certain = at_most == 0 or (bool(known) and len(known) == len(candidates))
+    left = tightest.bytes_left if tightest else None
+    certain = left == 0 or (bool(known) and len(known) == len(candidates))
     limit = tightest if certain else None
     end = _end(mount, limit)
     return Verdict(
         mount=mount,
         chain=tuple(step.layer.id for step in chain),
-        headroom_bytes=at_most if certain else None,
-        headroom_at_most_bytes=at_most,
+        headroom_bytes=left if certain else None,
+        headroom_at_most_bytes=left if certain else _least(left, _shown(slacks)),
         limit=end.limit,
         failure=end.failure,
         states=frozenset(slack.reading.state for slack in slacks if slack.reading),
@@ -162,6 +162,11 @@ def judge(
         remedy=remedy(end, system),
         oversubscription=_oversubscription(slacks),
     )
+
+
+def _shown(slacks: Sequence[Slack]) -> int | None:
+    """The room that a union shows is that of its upper, even where the upper cannot be read; None without a union."""
+    return next((slack.bytes_left for slack in slacks if slack.step.is_view), None)
 
 
 def _end(mount: Mount, limit: Slack | None) -> End:

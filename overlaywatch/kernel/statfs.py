@@ -26,6 +26,9 @@ _USTAT_NUMBERS: Final = {
     ("s390x", 64): 62,
 }
 
+Room = tuple[int, int]
+"""Free blocks, in the file system's own size; free inodes."""
+
 
 @dataclass(frozen=True, slots=True)
 class StatVfs:
@@ -40,6 +43,11 @@ class StatVfs:
     read_only: bool
     flags: int
 
+    @property
+    def room(self) -> Room:
+        """Free blocks and free inodes: what ustat(2) tells of the same file system."""
+        return self.blocks_free, self.files_free
+
 
 @dataclass(frozen=True, slots=True)
 class Ustat:
@@ -47,6 +55,11 @@ class Ustat:
 
     blocks_free: int
     files_free: int
+
+    @property
+    def room(self) -> Room:
+        """Free blocks and free inodes."""
+        return self.blocks_free, self.files_free
 
 
 def read_statvfs(path: str | os.PathLike[str]) -> StatVfs:

@@ -8,11 +8,11 @@ records at hand; KernelView is one look of it. Nothing is read before somebody a
 import errno
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeVar, cast
 
-from overlaywatch.kernel import blockdev
+from overlaywatch.kernel import blockdev, super_blocks
 from overlaywatch.kernel.backing import BackingFiles
 from overlaywatch.kernel.cmdline import parse_cmdline
 from overlaywatch.kernel.devmapper import DmDevice, DmReader
@@ -23,7 +23,8 @@ from overlaywatch.kernel.meminfo import MemInfo, parse_meminfo, parse_swaps, swa
 from overlaywatch.kernel.mountinfo import MountInfo, MountTable
 from overlaywatch.kernel.namespace import read_world
 from overlaywatch.kernel.root import KernelRoot
-from overlaywatch.kernel.statfs import StatVfs, Ustat, parse_statvfs, read_ustat
+from overlaywatch.kernel.statfs import StatVfs, Ustat, parse_statvfs, read_statvfs, read_ustat
+from overlaywatch.kernel.super_blocks import Place
 
 Number = tuple[int, int]
 """(major, minor)"""
@@ -211,6 +212,17 @@ class KernelView:
     def ustat(self, major: int, minor: int) -> Ustat | None:
         """ustat(2) by device number: reaches hidden super blocks. None if there is none, or it cannot be asked."""
         return self._once(("ustat", major, minor), lambda: read_ustat(major, minor) if self.root.is_live else None)
+
+    @property
+    def super_blocks(self) -> tuple[Number, ...]:
+        """The device numbers of file systems, mounted or not, that may hold the upper of a union."""
+        return self._once("super_blocks", lambda: super_blocks.read_numbers(self.root, self.mounts))
+
+    def alike(self, path: str, others: Sequence[Place]) -> tuple[Place, ...]:
+        """Those of `others` that have the very room which statvfs of `path` shows now. Not kept."""
+        if not self.root.is_live:
+            return super_blocks.alike(path, others, self.statvfs, self.ustat)
+        return super_blocks.alike(path, others, lambda one: read_statvfs(self._live_path(one)), read_ustat)
 
     def stat_device(self, path: str) -> Number:
         """(major, minor) of st_dev at a path of the mount table."""

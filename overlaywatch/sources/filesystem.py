@@ -7,7 +7,6 @@ plain disk; over a dm-snapshot, a thin device or a loop it is the upper bound.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
 
 from overlaywatch.kernel.mountinfo import MountInfo
 from overlaywatch.kernel.statfs import StatVfs
@@ -21,15 +20,14 @@ from overlaywatch.sources.shared import (
     best_known,
     by_super_block,
     found,
+    lies_on_others,
     paths,
     peek_by_statvfs,
+    pending_bytes,
     statvfs_reading,
     unreadable,
     was_made_read_only,
 )
-
-STACKED: Final = ("dm-", "loop", "zram", "ram")
-"""Names that the kernel gives to block devices which lie on others (drivers/md/dm.c, drivers/block/)."""
 
 
 class FilesystemSource:
@@ -73,18 +71,6 @@ class FilesystemSource:
         given_up = device in self._given_up
         raw = (stat, errors, pending, given_up)
         return self._memo.reading(layer.id, raw, lambda: _reading(layer.id, *raw))
-
-
-def lies_on_others(view: KernelView, device: Device) -> bool:
-    """Whether a block device is made of others, or of RAM: what is written to it is taken from there."""
-    name = view.device_name(*device) or ""
-    return name.startswith(STACKED)
-
-
-def pending_bytes(view: KernelView, device: Device) -> int:
-    """Dirty data that is not yet on the device: its own where that can be read, else all of the machine's."""
-    own = view.pending_bytes(*device)
-    return own if own is not None else view.meminfo.dirty + view.meminfo.writeback
 
 
 def _reading(layer: LayerId, stat: StatVfs, errors: int | None, pending: int | None, given_up: bool) -> Reading:

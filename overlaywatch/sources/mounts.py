@@ -13,34 +13,36 @@ from overlaywatch.kernel.mountinfo import MountInfo
 from overlaywatch.kernel.view import KernelView
 from overlaywatch.model import Carrier, Mount, super_block_ref
 from overlaywatch.ports import Found
-from overlaywatch.sources.shared import READ_ONLY_OPTION, was_made_read_only
+from overlaywatch.sources.shared import READ_ONLY_OPTION, reachable, was_made_read_only
 
 ANONYMOUS: Final = 0
 """The major number of file systems that lie on no block device (get_anon_bdev in fs/super.c)."""
 
 
 class MountsSource:
-    """One Mount per line of mountinfo; the same values while the table is unchanged."""
+    """One Mount per line of mountinfo that a path leads to; the same values while the table is unchanged."""
 
     name = "mounts"
 
     def __init__(self) -> None:
         self._table: Sequence[MountInfo] = ()
+        self._seen: Sequence[MountInfo] = ()
         self._root: MountInfo | None = None
         self._carrier: Carrier | None = None
         self._mounts: tuple[Mount, ...] = ()
 
     def survey(self, view: KernelView, now: float) -> Found:
-        """All mounts. Raises OSError if /proc is not there."""
+        """All mounts but those that are covered by others. Raises OSError if /proc is not there."""
         del now
         changed = view.mounts is not self._table
         if changed:
             self._table = view.mounts
-            self._root = next((info for info in reversed(view.mounts) if info.mount_point == "/"), None)
+            self._seen = reachable(view.mounts)
+            self._root = next((info for info in self._seen if info.mount_point == "/"), None)
         carrier = carrier_of(view, self._root.device) if self._root else None
         if changed or carrier != self._carrier:
             self._carrier = carrier
-            self._mounts = tuple(as_mount(info, carrier if info is self._root else None) for info in view.mounts)
+            self._mounts = tuple(as_mount(info, carrier if info is self._root else None) for info in self._seen)
         return Found(mounts=self._mounts)
 
 

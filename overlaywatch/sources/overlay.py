@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """overlayfs: a view of its upper directory's file system, whose bytes it shows.
 
-Must not know what the upper file system is. `upperdir=` is the string of mount time: it may be a
-symbolic link, relative, moved, or gone. It is believed only if statvfs of that path agrees with
-statvfs of the overlay; otherwise the overlay's own figures stand, over RAM, as in all live systems
-that leave their upper behind in the initramfs.
+Must not know what the upper file system is. statvfs of an overlay answers with the figures of the upper even where no
+path leads there any more (ovl_statfs in fs/overlayfs/super.c); which file system that is, sources/uppers.py finds out.
+`overlayfs` is the type's name before it came into the kernel, on Ubuntu until 14.10 and openSUSE.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from overlaywatch.kernel.mountinfo import MountInfo
+from overlaywatch.kernel.statfs import StatVfs
 from overlaywatch.kernel.view import KernelView
-from overlaywatch.model import SWAPPABLE_RAM, Failure, Layer, LayerId, LayerKind, Reading, Ref, super_block_ref
+from overlaywatch.model import SWAPPABLE_RAM, Failure, Layer, LayerId, LayerKind, Reading, super_block_ref
 from overlaywatch.ports import Found
 from overlaywatch.sources.mounts import upperdir
 from overlaywatch.sources.shared import (
@@ -20,90 +19,91 @@ from overlaywatch.sources.shared import (
     Memo,
     best_known,
     by_super_block,
-    found,
     paths,
     peek_by_statvfs,
-    reachable,
-    statvfs_reading,
     unreadable,
 )
+from overlaywatch.sources.uppers import Union, Upper, Uppers, union_reading
 
 FSTYPES: Final = frozenset({"overlay", "overlayfs"})
 
 
 class OverlaySource:
-    """`overlay:/`, one per writable overlay."""
+    """`overlay:/`, one per writable overlay, and the upper's file system where no other source can see it."""
 
     name = "overlay"
     kinds = frozenset({LayerKind.OVERLAY})
 
     def __init__(self) -> None:
         self._table: object = None
-        self._layers: list[Layer] = []
+        self._unions: list[tuple[Union, tuple[str, ...]]] = []
+        self._layers: dict[Device, tuple[Upper, Layer]] = {}
+        self._uppers = Uppers()
         self._memo = Memo()
 
     def survey(self, view: KernelView, now: float) -> Found:
         """Figures by statvfs of the mount itself, which reaches the upper even where no path does."""
-        del now
         if view.mounts is not self._table:
             self._table = view.mounts
             groups = by_super_block(view, FSTYPES)
-            self._layers = [
-                _layer(view, device, mounts) for device, mounts in groups.items() if upperdir(mounts[0].super_options)
-            ]
-        return found(self._look(view))
+            self._unions = [_union(*group) for group in groups.items() if upperdir(group[1][0].super_options)]
+            self._layers.clear()
+        layers, readings, uppers = [], [], []
+        for union, mount_points in self._unions:
+            stat, reading = self._look(view, union)
+            layer, upper = self._layer(view, union, mount_points, stat, now)
+            layers.append(layer)
+            readings.append(reading)
+            if stat is not None:
+                uppers.append((upper, stat))
+        below = self._uppers.hidden(view, uppers)
+        return Found([*layers, *below.layers], [*readings, *below.readings], stacked=below.stacked)
 
     def peek(self, view: KernelView, layer: Layer, before: Reading) -> Reading | None:
         """statvfs alone."""
         return peek_by_statvfs(view, layer, before)
 
-    def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
-        for layer in self._layers:
-            yield layer, self._reading(view, layer.id, layer.mount_points[0])
-
-    def _reading(self, view: KernelView, layer: LayerId, path: str) -> Reading:
+    def _look(self, view: KernelView, union: Union) -> tuple[StatVfs | None, Reading]:
+        layer = _id(union)
         try:
-            stat = view.statvfs(path)
+            stat = view.statvfs(union.path)
         except OSError as error:
-            return unreadable(layer, f"statvfs: {error.strerror}")
-        return self._memo.reading(layer, stat, lambda: statvfs_reading(layer, stat))
+            return None, unreadable(layer, f"statvfs: {error.strerror}")
+        return stat, self._memo.reading(layer, stat, lambda: union_reading(layer, stat))
+
+    def _layer(
+        self, view: KernelView, union: Union, mount_points: tuple[str, ...], stat: StatVfs | None, now: float
+    ) -> tuple[Layer, Upper]:
+        kept = self._layers.get(union.device)
+        upper = self._uppers.of(view, union, stat, now) if stat else kept[0] if kept else Upper(SWAPPABLE_RAM)
+        if kept is None or kept[0] != upper:
+            kept = (upper, _layer(union, mount_points, upper))
+            self._layers[union.device] = kept
+        return kept[1], upper
 
 
-def _layer(view: KernelView, device: Device, mounts: list[MountInfo]) -> Layer:
-    path, upper = best_known(mounts), upperdir(mounts[0].super_options)
-    backing = _upper_super_block(view, path, upper)
+def _union(device: Device, mounts: list[MountInfo]) -> tuple[Union, tuple[str, ...]]:
+    path = best_known(mounts)
+    others = (other for other in paths(mounts) if other != path)
+    return Union(device, path, upperdir(mounts[0].super_options)), (path, *others)
+
+
+def _id(union: Union) -> LayerId:
+    return LayerId(f"overlay:{union.path}")
+
+
+def _layer(union: Union, mount_points: tuple[str, ...], upper: Upper) -> Layer:
     return Layer(
-        id=LayerId(f"overlay:{path}"),
+        id=_id(union),
         kind=LayerKind.OVERLAY,
-        provides=(super_block_ref(*device),),
-        rests_on=(backing or SWAPPABLE_RAM,),
+        provides=(super_block_ref(*union.device),),
+        rests_on=(upper.rests_on,),
         failure=Failure.ENOSPC,
         reclaimable=True,
-        device=f"{device[0]}:{device[1]}",
-        mount_points=(path, *(other for other in paths(mounts) if other != path)),
-        details={"upperdir": upper, "upper_hidden": backing is None},
+        device=f"{union.device[0]}:{union.device[1]}",
+        mount_points=mount_points,
+        details={
+            "upperdir": union.upper,
+            "upper_hidden": upper.hidden is not None or not upper.rests_on.startswith("sb:"),
+        },
     )
-
-
-def _upper_super_block(view: KernelView, mount_point: str, upper: str) -> Ref | None:
-    """The super block of the upper directory if its path leads there and the figures agree, else None."""
-    try:
-        device = view.stat_device(upper)
-        own, below = view.statvfs(mount_point), view.statvfs(upper)
-    except PermissionError:
-        return _by_the_table(view, mount_point, upper)
-    except OSError:
-        return None
-    agree = (own.blocks, own.files) == (below.blocks, below.files)
-    visible = any((info.major, info.minor) == device for info in view.mounts)
-    return super_block_ref(*device) if agree and visible and upper.startswith("/") else None
-
-
-def _by_the_table(view: KernelView, mount_point: str, upper: str) -> Ref | None:
-    """Without the privilege to look into its folder: the file system that the mount table has on the upper's path.
-
-    It cannot be compared with the overlay, but to take RAM for what lies below would promise more than there is.
-    """
-    above = [info for info in reachable(view.mounts) if f"{upper}/".startswith(f"{info.mount_point.rstrip('/')}/")]
-    deepest = max(above, key=lambda info: len(info.mount_point), default=None)
-    return None if deepest is None or deepest.mount_point == mount_point else super_block_ref(*deepest.device)

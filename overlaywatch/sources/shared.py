@@ -4,7 +4,8 @@
 Must not know any single kind of layer.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from overlaywatch.kernel.mountinfo import MountInfo
@@ -17,10 +18,17 @@ Device = tuple[int, int]
 
 READ_ONLY_OPTION: Final = "ro"
 
+_NOTHING: Final = -1
+"""Stands for the mount that the topmost ones hang on."""
+
 FSTYPES: Final = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "vfat", "exfat", "ntfs3"}
 )
 """File systems on block devices."""
+
+
+STACKED: Final = ("dm-", "loop", "zram", "ram")
+"""Names that the kernel gives to block devices which lie on others (drivers/md/dm.c, drivers/block/)."""
 
 
 class Memo:
@@ -57,22 +65,43 @@ def was_made_read_only(info: MountInfo) -> bool:
 
 
 def reachable(mounts: Sequence[MountInfo]) -> list[MountInfo]:
-    """The mounts that are not covered by another one: statvfs of a covered path speaks of what covers it."""
-    top = {info.mount_point: info for info in mounts}
-    by_id = {info.mount_id: info for info in mounts}
-    return [info for info in mounts if top[info.mount_point] is info and _uncovered(info, top, by_id)]
+    """The mounts that are not covered by another one: statvfs of a covered path speaks of what covers it.
+
+    The order of the table is not that in which mounts lie on one another (live-boot of Debian 8 moves two tmpfs from
+    one place to another, and the lower one comes last): what a mount hangs on says its parent.
+    """
+    hanging = _by_parent(mounts)
+    seen, waiting = set(), hanging.pop(_NOTHING, [])
+    while waiting:
+        info = waiting.pop()
+        children = hanging.pop(info.mount_id, [])
+        points = {child.mount_point for child in children}
+        if info.mount_point in points:
+            waiting += [child for child in children if child.mount_point == info.mount_point]
+        else:
+            seen.add(info.mount_id)
+            waiting += [child for child in children if not _is_beneath(child.mount_point, info.mount_point, points)]
+    return [info for info in mounts if info.mount_id in seen]
 
 
-def _uncovered(info: MountInfo, top: Mapping[str, MountInfo], by_id: Mapping[int, MountInfo]) -> bool:
-    """Whether on each folder above the mount point the topmost mount is one that this mount hangs on."""
-    ancestors = set()
-    above = by_id.get(info.parent_id)
-    while above is not None and above.mount_id not in ancestors:
-        ancestors.add(above.mount_id)
-        above = by_id.get(above.parent_id)
-    parts = info.mount_point.rstrip("/").split("/")
-    folders = ("/".join(parts[:length]) or "/" for length in range(1, len(parts)))
-    return all(top[folder].mount_id in ancestors for folder in folders if folder in top)
+def _by_parent(mounts: Sequence[MountInfo]) -> dict[int, list[MountInfo]]:
+    """The mounts by what they hang on; the topmost ones, whose parent is not in the table, by _NOTHING."""
+    ids = {info.mount_id for info in mounts}
+    hanging: dict[int, list[MountInfo]] = {}
+    for info in mounts:
+        known = info.parent_id in ids and info.parent_id != info.mount_id
+        hanging.setdefault(info.parent_id if known else _NOTHING, []).append(info)
+    return hanging
+
+
+def _is_beneath(mount_point: str, above: str, points: set[str]) -> bool:
+    """Whether one of `points` lies on the way from the folder `above` down to a mount point."""
+    folder = posixpath.dirname(mount_point)
+    while len(folder) > len(above):
+        if folder in points:
+            return True
+        folder = posixpath.dirname(folder)
+    return False
 
 
 def hidden_super_blocks(view: KernelView) -> frozenset[Device]:
@@ -115,6 +144,18 @@ def peek_by_statvfs(view: KernelView, layer: Layer, before: Reading) -> Reading 
     if not layer.mount_points or before.size_bytes is None:
         return None
     return statvfs_reading(layer.id, view.statvfs(layer.mount_points[0]), before.pending_bytes, before.state)
+
+
+def lies_on_others(view: KernelView, device: Device) -> bool:
+    """Whether a block device is made of others, or of RAM: what is written to it is taken from there."""
+    name = view.device_name(*device) or ""
+    return name.startswith(STACKED)
+
+
+def pending_bytes(view: KernelView, device: Device) -> int:
+    """Dirty data that is not yet on the device: its own where that can be read, else all of the machine's."""
+    own = view.pending_bytes(*device)
+    return own if own is not None else view.meminfo.dirty + view.meminfo.writeback
 
 
 def unreadable(layer: LayerId, reason: str) -> Reading:

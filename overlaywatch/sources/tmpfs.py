@@ -8,6 +8,7 @@ ustat(2), by device number. Its size is not: unknown.
 
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from overlaywatch.kernel.statfs import StatVfs, Ustat
@@ -51,8 +52,16 @@ class TmpfsSource:
         return found(self._look(view))
 
     def peek(self, view: KernelView, layer: Layer, before: Reading) -> Reading | None:
-        """statvfs alone."""
-        return peek_by_statvfs(view, layer, before)
+        """statvfs alone; of a hidden one ustat."""
+        if layer.mount_points:
+            return peek_by_statvfs(view, layer, before)
+        major, _, minor = layer.device.partition(":")
+        ustat = view.ustat(int(major), int(minor))
+        if ustat is None:
+            return None
+        free = ustat.blocks_free * PAGE_SIZE
+        used = None if before.size_bytes is None else max(0, before.size_bytes - free)
+        return replace(before, headroom_bytes=free, used_bytes=used, inodes_free=ustat.files_free)
 
     def _look(self, view: KernelView) -> Iterator[tuple[Layer, Reading]]:
         for layer in self._layers:

@@ -54,13 +54,13 @@ def mounted(source: str, place: Path, fstype: str, *options: str) -> Iterator[Pa
 
 
 @contextlib.contextmanager
-def image(folder: Path, fstype: str = "ext4", size: int = IMAGE) -> Iterator[devices.Loop]:
-    """A read-only loop over an empty file system."""
+def image(folder: Path, fstype: str = "ext4", size: int = IMAGE, *, writable: bool = False) -> Iterator[devices.Loop]:
+    """A loop over an empty file system; read-only, as the origins of snapshots are."""
     file = folder / f"{fstype}.image"
     with file.open("wb") as created:
         created.truncate(size)
     run(*_MAKE[fstype], str(file))
-    with devices.loop(file, options=["--read-only"]) as loop:
+    with devices.loop(file, options=[] if writable else ["--read-only"]) as loop:
         yield loop
 
 

@@ -107,10 +107,46 @@ def test_overlay_on_tmpfs(tmp_path: Path, hidden: bool) -> None:
         found = verdict(place)
         truth = went_in(place / "more")
         after = verdict(place)
-    upper = f"overlay:{place}" if hidden else f"tmpfs:{tmp_path}/base"
-    assert (found.limit, found.failure, found.reclaimable) == (upper, Failure.ENOSPC, True)
+    assert found.limit is not None
+    assert found.limit.startswith("tmpfs:0:" if hidden else f"tmpfs:{tmp_path}/base")
+    assert (found.failure, found.reclaimable) == (Failure.ENOSPC, True)
     assert_true(found.headroom_bytes, truth)
     assert after.headroom_bytes == 0
+
+
+@contextlib.contextmanager
+def overlay_on(base: Path, folder: Path) -> Iterator[Path]:
+    """An overlay whose upper lies on a file system at `base`, which is then left behind."""
+    for name in ("lower", "upper", "work"):
+        (base / name).mkdir()
+    options = f"lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work"
+    with mounted("overlay", folder / "root", "overlay", options) as place:
+        run("umount", "--lazy", str(base))
+        yield place
+
+
+def test_hidden_upper_on_a_disk(tmp_path: Path, scratch: Path) -> None:
+    """An ext4 that no mount leads to, on a loop with room enough below: the ext4 is the limit, and nobody is killed."""
+    with (
+        stacks.image(scratch, writable=True) as disk,
+        mounted(str(disk.node), tmp_path / "disk", "ext4") as base,
+        overlay_on(base, tmp_path) as place,
+    ):
+        found = verdict(place)
+        truth = went_in(place / "more")
+    assert found.chain[:2] == (f"overlay:{place}", f"filesystem:{disk.node.name}")
+    assert (found.limit, found.failure) == (f"filesystem:{disk.node.name}", Failure.ENOSPC)
+    assert_true(found.headroom_bytes, truth)
+
+
+@pytest.mark.parametrize(("persistent", "failure"), [("P", Failure.DEAD_ROOT), ("PO", Failure.READ_ONLY)])
+def test_hidden_upper_on_a_snapshot(tmp_path: Path, scratch: Path, persistent: str, failure: Failure) -> None:
+    """The chain goes on below the hidden ext4: the store of the snapshot is what ends."""
+    with stacks.live(tmp_path, scratch, persistent, options=ROOMY) as live, overlay_on(live.place, tmp_path) as place:
+        found = verdict(place)
+        truth = went_in(place / "more")
+    assert (found.limit, found.failure, found.chain[0]) == (live.layer, failure, f"overlay:{place}")
+    assert_true(found.headroom_bytes, truth)
 
 
 def test_hidden_memory_without_any_figure_leaves_the_room_unknown(tmp_path: Path, scratch: Path) -> None:

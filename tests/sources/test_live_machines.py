@@ -4,6 +4,8 @@
 import errno
 import time
 
+import pytest
+
 from overlaywatch.engine.survey import take_survey
 from overlaywatch.kernel.devmapper import DmDevice, DmTarget
 from overlaywatch.kernel.meminfo import MemInfo
@@ -185,14 +187,27 @@ def test_a_container_is_no_live_system() -> None:
     assert root(StaticView(line, statvfs={"/": figures(GIB, GIB)})).live_system is None
 
 
-def test_a_covered_mount_is_not_measured_through_what_covers_it() -> None:
-    """Two tmpfs on one mount point: the path speaks of the upper one only."""
-    lines = "20 1 0:30 / /mnt rw - tmpfs a rw\n21 20 0:31 / /mnt rw - tmpfs b rw\n"
-    view = StaticView(lines, statvfs={"/mnt": figures(MIB, MIB)})
+@pytest.mark.parametrize(
+    ("lines", "seen"),
+    [
+        ("20 1 0:30 / /mnt rw - tmpfs a rw\n21 20 0:31 / /mnt rw - tmpfs b rw\n", ["0:31"]),
+        ("21 20 0:31 / /mnt rw - tmpfs b rw\n20 1 0:30 / /mnt rw - tmpfs a rw\n", ["0:31"]),
+        (
+            "20 1 0:30 / /mnt/a rw - tmpfs a rw\n21 1 0:31 / /mnt rw - tmpfs b rw\n1 0 8:1 / / rw - ext4 c -\n",
+            ["0:31"],
+        ),
+        ("20 1 0:30 / /mnt/a rw - tmpfs a rw\n21 1 0:31 / /mnt/ab rw - tmpfs b rw\n1 1 8:1 / / rw - ext4 c -\n", None),
+        ("20 1 0:30 / /a rw - tmpfs a rw\n21 20 0:31 / /a/b/c rw - tmpfs b rw\n1 1 8:1 / / rw - ext4 c -\n", None),
+    ],
+    ids=["above in order", "above out of order", "a folder above", "not a folder above", "below"],
+)
+def test_a_covered_mount_is_not_measured_through_what_covers_it(lines: str, seen: list[str] | None) -> None:
+    """Its path speaks of another file system. What hangs on what is told by the parents, not by the order."""
+    view = StaticView(lines, statvfs=dict.fromkeys(("/mnt", "/mnt/a", "/mnt/ab", "/a", "/a/b/c"), figures(MIB, MIB)))
 
     devices = [layer.device for layer in survey(view).layers if layer.kind == "tmpfs"]
 
-    assert devices == ["0:31"]
+    assert devices == (seen or ["0:30", "0:31"])
 
 
 def test_a_tmpfs_without_a_size_is_limited_by_ram() -> None:

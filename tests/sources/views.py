@@ -9,6 +9,7 @@ from overlaywatch.kernel.loop import LoopDevice
 from overlaywatch.kernel.meminfo import MemInfo
 from overlaywatch.kernel.mountinfo import MountInfo, parse_mountinfo
 from overlaywatch.kernel.statfs import StatVfs, Ustat
+from overlaywatch.kernel.super_blocks import Place, alike
 from overlaywatch.kernel.view import KernelView
 from overlaywatch.units import GIB, MIB
 
@@ -83,6 +84,15 @@ class StaticView(KernelView):
     def ustat(self, major: int, minor: int) -> Ustat | None:
         """The figures of a super block it was made with."""
         return self._ustat.get((major, minor))
+
+    @property
+    def super_blocks(self) -> tuple[Number, ...]:
+        """The numbers that answer ustat."""
+        return tuple(self._ustat)
+
+    def alike(self, path: str, others: Sequence[Place]) -> tuple[Place, ...]:
+        """By the figures it was made with."""
+        return alike(path, others, self.statvfs, self.ustat)
 
     def stat_device(self, path: str) -> Number:
         """The st_dev of a path it was made with."""
