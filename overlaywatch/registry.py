@@ -29,8 +29,9 @@ from overlaywatch.kernel.cmdline import parse_cmdline
 from overlaywatch.kernel.dm_open import open_dm_reader
 from overlaywatch.kernel.root import KernelRoot
 from overlaywatch.kernel.view import KernelReader, KernelView
-from overlaywatch.model import Tick
+from overlaywatch.model import Tick, Verdict
 from overlaywatch.ports import Action, ActionContext, Plan, Source, Surroundings
+from overlaywatch.sources.already_copied import AlreadyCopied, already_copied
 from overlaywatch.sources.dm_snapshot import DmSnapshotSource
 from overlaywatch.sources.filesystem import FilesystemSource
 from overlaywatch.sources.links import DmPassThroughSource, LoopSource
@@ -148,6 +149,15 @@ def open_reader(settings: Settings, root: KernelRoot = LIVE) -> KernelReader:
 def take_look(settings: Settings, root: KernelRoot = LIVE) -> Tick:
     """One look without a daemon. A forecast is justified by no single look, so there is none."""
     return _look(settings, settings.policies, root)[0]
+
+
+def look_deep(settings: Settings, tick: Tick, verdict: Verdict, root: KernelRoot = LIVE) -> AlreadyCopied:
+    """What only the exception store tells about one mount point of a look. Expensive; for root."""
+    reader = open_reader(settings, root)
+    try:
+        return already_copied(reader.look, verdict, tick.survey)
+    finally:
+        reader.close()
 
 
 def plan_now(settings: Settings, root: KernelRoot = LIVE) -> tuple[Tick, tuple[Plan, ...]]:

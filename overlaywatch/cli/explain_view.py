@@ -4,8 +4,9 @@
 This file must not print.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
 
 from overlaywatch.cli.chain_view import render_chain
 from overlaywatch.cli.layout import wrap
@@ -16,20 +17,32 @@ from overlaywatch.document import status_document
 from overlaywatch.model import NO_FORECAST, Forecast, Tick, Verdict
 from overlaywatch.units import format_duration, format_size
 
+if TYPE_CHECKING:
+    from overlaywatch.sources.already_copied import AlreadyCopied
+
+Deep = Mapping[str, "AlreadyCopied"]
+"""What `--deep` found out, by mount point; empty without it."""
+
+NOT_DEEP: Final[Deep] = {}
+
 LABEL: Final = 10
 
 
-def render_explain(tick: Tick, verdicts: Sequence[Verdict], screen: Screen) -> list[str]:
+def render_explain(tick: Tick, verdicts: Sequence[Verdict], screen: Screen, deep: Deep = NOT_DEEP) -> list[str]:
     """All lines for these mount points of one look."""
     lines: list[str] = []
     for verdict in verdicts:
-        lines += ["", *render_chain(verdict, tick.survey, tick.now, screen), "", *_sentences(verdict, tick, screen)]
+        chain = render_chain(verdict, tick.survey, tick.now, screen)
+        lines += ["", *chain, "", *_sentences(explained(verdict, tick, deep), screen)]
     lines = lines or ["", *wrap(NOTHING_WATCHED, screen.prose_width)]
     return screen.finish([*lines, *not_seen(tick, screen)][1:])
 
 
-def explanation(tick: Tick, verdicts: Sequence[Verdict]) -> dict[str, object]:
-    """The same for programs: the status document of these mounts and their layers, with the sentences."""
+def explanation(tick: Tick, verdicts: Sequence[Verdict], deep: Deep = NOT_DEEP) -> dict[str, object]:
+    """The same for programs: the status document of these mounts and their layers, with the sentences.
+
+    A mount has the key `deep` if it was asked for.
+    """
     document = status_document(tick)
     chosen = {verdict.mount.mount_point: verdict for verdict in verdicts}
     layers = {layer for verdict in verdicts for layer in verdict.chain}
@@ -38,13 +51,21 @@ def explanation(tick: Tick, verdicts: Sequence[Verdict]) -> dict[str, object]:
         "version": document["version"],
         "at": document["at"],
         "host": document["host"],
-        "mounts": [{**mount, "explanation": explained(chosen[mount["mount_point"]], tick)} for mount in mounts],
+        "mounts": [
+            {**mount, **_deep_of(point, deep), "explanation": explained(chosen[point], tick, deep)}
+            for mount in mounts
+            if (point := mount["mount_point"])
+        ],
         "layers": [layer for layer in document["layers"] if layer["id"] in layers],
         "not_seen": list(blind_spots(tick)),
     }
 
 
-def explained(verdict: Verdict, tick: Tick) -> dict[str, str]:
+def _deep_of(mount_point: str, deep: Deep) -> dict[str, object]:
+    return {"deep": asdict(deep[mount_point])} if mount_point in deep else {}
+
+
+def explained(verdict: Verdict, tick: Tick, deep: Deep = NOT_DEEP) -> dict[str, str]:
     """The sentences by their label, in the order in which they are read."""
     forecast = tick.forecasts.get(verdict.mount.mount_point, NO_FORECAST)
     labelled = {
@@ -52,6 +73,7 @@ def explained(verdict: Verdict, tick: Tick) -> dict[str, str]:
         "forecast": _forecast_sentence(forecast),
         "now" if verdict.headroom_bytes == 0 else "then": failure_in_full(verdict),
         "remedy": _as_sentence(verdict.remedy),
+        "deep": deep_sentence(deep.get(verdict.mount.mount_point)),
     }
     return {label: sentence for label, sentence in labelled.items() if sentence}
 
@@ -84,12 +106,23 @@ def _forecast_sentence(forecast: Forecast) -> str:
     return f"Full in {format_duration(forecast.time_to_full_seconds)}{speed}."
 
 
+def deep_sentence(found: "AlreadyCopied | None") -> str:
+    """How much free space costs nothing to write again, and what it cost to find out; empty if it was not asked."""
+    if found is None:
+        return ""
+    if found.already_copied_free_bytes is None or found.free_bytes is None:
+        return f"Cannot say how much free space is already copied: {found.reason}."
+    both, free = format_size(found.already_copied_free_bytes), format_size(found.free_bytes)
+    cost = f"{format_size(found.read_bytes)} of the store read in {format_duration(found.took_seconds)}"
+    return f"Of {free} free, {both} are already copied: what is written there costs nothing ({cost})."
+
+
 def _as_sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
-def _sentences(verdict: Verdict, tick: Tick, screen: Screen) -> Iterator[str]:
-    for label, sentence in explained(verdict, tick).items():
+def _sentences(sentences: Mapping[str, str], screen: Screen) -> Iterator[str]:
+    for label, sentence in sentences.items():
         first, *others = wrap(printable(sentence), screen.prose_width - LABEL)
         yield screen.paint(label.capitalize().ljust(LABEL), Style.FAINT) + first
         yield from (" " * LABEL + line for line in others)

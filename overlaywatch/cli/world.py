@@ -22,9 +22,10 @@ from overlaywatch.engine.folder import run_directory
 if TYPE_CHECKING:
     from overlaywatch.config.load import Gathered
     from overlaywatch.config.settings import Settings
-    from overlaywatch.model import Tick
+    from overlaywatch.model import Tick, Verdict
     from overlaywatch.ports import Plan
     from overlaywatch.service import RunOptions
+    from overlaywatch.sources.already_copied import AlreadyCopied
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class World:
     load: Callable[[str | None], "tuple[Settings, tuple[str, ...]]"]
     gather: Callable[[str | None], "Gathered"]
     look: Callable[["Settings"], "Tick"]
+    look_deep: Callable[["Settings", "Tick", "Verdict"], "AlreadyCopied"]
     plan: Callable[["Settings"], "tuple[Tick, tuple[Plan, ...]]"]
     daemon: Callable[["RunOptions"], int]
     resolve: Callable[[str], str]
@@ -99,6 +101,7 @@ def real_world() -> World:
         load=_load,
         gather=_gather,
         look=_look,
+        look_deep=_look_deep,
         plan=_plan,
         daemon=_daemon,
         resolve=_resolve,
@@ -125,6 +128,12 @@ def _look(settings: "Settings") -> "Tick":
     from overlaywatch import registry
 
     return registry.take_look(settings)
+
+
+def _look_deep(settings: "Settings", tick: "Tick", verdict: "Verdict") -> "AlreadyCopied":
+    from overlaywatch import registry
+
+    return registry.look_deep(settings, tick, verdict)
 
 
 def _plan(settings: "Settings") -> "tuple[Tick, tuple[Plan, ...]]":

@@ -13,6 +13,7 @@ from overlaywatch.config.load import Gathered, gather, load
 from overlaywatch.config.settings import Settings
 from overlaywatch.model import Tick
 from overlaywatch.ports import Plan
+from overlaywatch.sources.already_copied import AlreadyCopied
 from tests.cli import ticks
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Stage:
     folder: Path
     tick: Callable[[], Tick] = ticks.fresh
     plans: Sequence[Plan] = ()
+    deep: Mapping[str, AlreadyCopied] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     files: Path | None = None
     """Where the ordinary configuration files are looked for; none by default."""
@@ -52,6 +54,7 @@ class Stage:
             load=self._load,
             gather=self._gather,
             look=lambda _: self.tick(),
+            look_deep=lambda _settings, _tick, verdict: self.deep[verdict.mount.mount_point],
             plan=lambda _: (self.tick(), tuple(self.plans)),
             daemon=self._daemon,
             resolve=self.resolve,

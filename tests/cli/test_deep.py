@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`explain --deep`: what was found out beside the rest, why nothing was, and who may ask."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from overlaywatch.cli.problem import Exit
+from overlaywatch.registry import look_deep
+from overlaywatch.sources.already_copied import AlreadyCopied
+from overlaywatch.units import MIB
+from tests.cli import ticks
+from tests.cli.worlds import Stage
+
+FOUND = AlreadyCopied(90 * MIB, 300 * MIB, 500 * MIB, read_bytes=2 * MIB, took_seconds=0.4)
+UNKNOWN = AlreadyCopied(None, reason="it is being written to")
+
+
+@pytest.mark.parametrize(
+    ("deep", "told"),
+    [
+        (FOUND, "Of 500.0 MiB free, 90.0 MiB are already copied: what is written there"),
+        (UNKNOWN, "Cannot say how much free space is already copied: it is being written to."),
+    ],
+)
+def test_answer_stands_below_the_rest(tmp_path: Path, deep: AlreadyCopied, told: str) -> None:
+    """A sentence for people, and an object for programs."""
+    people, programs = (Stage(tmp_path, deep={"/": deep}) for _ in range(2))
+
+    people.run("explain", "/", "--deep")
+    programs.run("explain", "/", "--deep", "--json")
+
+    assert f"Deep      {told}" in people.out.getvalue()
+    mount = json.loads(programs.out.getvalue())["mounts"][0]
+    assert mount["deep"]["already_copied_free_bytes"] == deep.already_copied_free_bytes
+    assert mount["deep"]["reason"] == deep.reason
+
+
+def test_it_is_expensive_and_so_is_asked_for(tmp_path: Path) -> None:
+    """Without the option nothing of it is in the answer."""
+    stage = Stage(tmp_path)
+
+    stage.run("explain", "/", "--json")
+
+    assert "deep" not in json.loads(stage.out.getvalue())["mounts"][0]
+
+
+def test_only_root_may_ask(tmp_path: Path) -> None:
+    """Who cannot read the store is told so, and nothing is looked at."""
+    stage = Stage(tmp_path, ticks.unprivileged)
+
+    assert stage.run("explain", "/", "--deep") == Exit.CANNOT_KNOW
+    assert "run it as root" in stage.err.getvalue()
+
+
+def test_a_machine_that_is_not_there(tmp_path: Path) -> None:
+    """A tick of another machine: its snapshot is not on this one, and no figure is made up."""
+    tick = ticks.fresh()
+    root, run = (next(one for one in tick.verdicts if one.mount.mount_point == point) for point in ("/", "/run"))
+    stage = Stage(tmp_path)
+
+    gone, other = (look_deep(stage.world().settings(None), tick, verdict) for verdict in (root, run))
+
+    assert (gone.already_copied_free_bytes, gone.reason) == (
+        None,
+        "dm-snapshot:live-rw is gone, or is being merged",
+    )
+    assert (other.already_copied_free_bytes, other.reason) == (None, "not a file system directly on a dm-snapshot")
