@@ -12,13 +12,13 @@ ARGS ?=
 # tests run directly, as root.
 ifneq ($(shell command -v dnf),)
 LAB := device-mapper e2fsprogs systemd dbus-daemon util-linux kmod
-PACKAGES := $(LAB) xfsprogs squashfs-tools iproute procps-ng \
+PACKAGES := $(LAB) xfsprogs btrfs-progs squashfs-tools iproute procps-ng \
 	golang-github-prometheus golang-github-prometheus-alertmanager
 else
 # On a processor with AMX the lab kernel needs a small library that is built here: tests/lab/xstate.c.
 AMX := $(shell grep -qm 1 amx_tile /proc/cpuinfo && echo gcc libc6-dev)
 LAB := dmsetup e2fsprogs systemd dbus util-linux kmod user-mode-linux $(AMX)
-PACKAGES := $(LAB) xfsprogs squashfs-tools iproute2 procps prometheus prometheus-alertmanager
+PACKAGES := $(LAB) xfsprogs btrfs-progs squashfs-tools iproute2 procps prometheus prometheus-alertmanager
 endif
 
 .DEFAULT_GOAL := help
