@@ -100,8 +100,9 @@ class Layer:
 
     `provides` names it for those above, `rests_on` names what its writes consume below. `failure` is
     what a writer directly on top meets when this layer ends. `reclaimable` says whether deleting
-    files gives its room back; a dm-snapshot never does. `details` are facts that stay; the figures
-    of one look are in Reading.details.
+    files gives its room back; a dm-snapshot never does. `data_share` is how much of what is written
+    below by this layer is data: the rest is copies, and metadata that is never written in place.
+    `details` are facts that stay; the figures of one look are in Reading.details.
     """
 
     id: LayerId
@@ -112,6 +113,7 @@ class Layer:
     reclaimable: bool
     device: str = ""
     mount_points: tuple[str, ...] = ()
+    data_share: float = 1.0
     details: Mapping[str, Detail] = field(default_factory=lambda: NO_DETAILS)
 
     def __post_init__(self) -> None:
@@ -142,8 +144,9 @@ class Reading:
     are kept, and `numbers_at` says when they were read (None: in this very look; so an unchanged
     reading is the same value, and may be the same object). `pending_bytes` is dirty data that is not yet
     counted by the layers below. `swap_bytes` (of RAM only) is what swap adds for those who rest on
-    SWAPPABLE_RAM. `details` are the kernel's own words and figures of this look; `reason` says why
-    the state is unknown, unreadable or broken.
+    SWAPPABLE_RAM. `reserved_bytes` are part of the size and free, but not for ordinary users.
+    `details` are the kernel's own words and figures of this look; `reason` says why the state is
+    unknown, unreadable or broken.
     """
 
     layer: LayerId
@@ -156,6 +159,7 @@ class Reading:
     inodes_free: int | None = None
     pending_bytes: int | None = None
     swap_bytes: int = 0
+    reserved_bytes: int = 0
     cannot_overflow: bool = False
     numbers_at: float | None = None
     reason: str = ""
@@ -169,10 +173,14 @@ class Reading:
 
     @property
     def used_ratio(self) -> float | None:
-        """Use over size; above 1 if the layer was shrunk below its use; None if either is unknown."""
+        """Use over what ordinary users can use, as df shows it: 1 when they get ENOSPC; None if unknown.
+
+        Above 1 if the layer was shrunk below its use.
+        """
         if self.used_bytes is None or not self.size_bytes:
             return None
-        return self.used_bytes / self.size_bytes
+        usable = self.size_bytes - self.reserved_bytes
+        return self.used_bytes / usable if usable > 0 else 1.0
 
     @property
     def inodes_ratio(self) -> float | None:

@@ -11,6 +11,7 @@ Rules, each with its reason:
   answers with those of the upper (fs/overlayfs/super.c, ovl_statfs). The upper is the limit then.
 * Dirty data of a file system on a block device is not yet counted by the layers below it, which
   will have to take it: it is subtracted from their slack.
+* Not all that a file system writes is data (`Layer.data_share`): what is left below is worth less to its mount.
 * A loop takes no more from below than its backing file has holes.
 * RAM that carries tmpfs can be swapped, RAM that carries ramfs cannot.
 * What ends below a block device comes up as an I/O error: a dm-snapshot above it turns Invalid, even
@@ -18,7 +19,7 @@ Rules, each with its reason:
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from overlaywatch.livesystem import End, remedy
@@ -54,7 +55,8 @@ class Step:
     """A layer as one mount point meets it.
 
     `via` is the reference by which it was reached; `below_block` and `below_snapshot` say what lies
-    between it and the file system; `holes_bytes` is the most that links above can still take from it.
+    between it and the file system; `holes_bytes` is the most that links above can still take from it;
+    `data_share` is how much of what layers above write into it is data.
     """
 
     layer: Layer
@@ -63,6 +65,7 @@ class Step:
     below_snapshot: bool = False
     holes_bytes: int | None = None
     is_view: bool = False
+    data_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,10 @@ class Topology:
         below_snapshot = above.below_snapshot or above.layer.kind is LayerKind.DM_SNAPSHOT
         if isinstance(provider, Link):
             holes = _least(above.holes_bytes, provider.holes_bytes)
-            return Step(above.layer, ref, below_block, below_snapshot, holes)
+            return replace(above, via=ref, below_block=below_block, below_snapshot=below_snapshot, holes_bytes=holes)
         view = provider.kind in UNIONS and any(below != RAM_LAYER for below in self.backing(provider))
-        return Step(provider, ref, below_block, below_snapshot, above.holes_bytes, view)
+        share = above.data_share * above.layer.data_share
+        return Step(provider, ref, below_block, below_snapshot, above.holes_bytes, view, share)
 
     @staticmethod
     def _without_repeats(steps: Iterable[Step]) -> Iterator[Step]:
@@ -190,9 +194,9 @@ def _slack(step: Step, reading: Reading | None, pending: int) -> Slack:
     if reading.state in BROKEN:
         return Slack(step, reading, 0, limits=True)
     left = _left(step, reading, pending)
-    if step.is_view or reading.cannot_overflow or (left is not None and _holds_all_holes(step, left)):
-        return Slack(step, reading, left, limits=False)
-    return Slack(step, reading, left, limits=True)
+    boundless = step.is_view or reading.cannot_overflow or (left is not None and _holds_all_holes(step, left))
+    data = None if left is None else int(left * step.data_share)
+    return Slack(step, reading, data, limits=not boundless)
 
 
 def _left(step: Step, reading: Reading, pending: int) -> int | None:

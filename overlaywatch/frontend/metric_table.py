@@ -216,7 +216,7 @@ LAYER_METRICS: Final = (
         "layer_used_ratio",
         _GAUGE,
         _LAYER,
-        "Use over size, from 0 to 1; above 1 if the layer was shrunk below its use.",
+        "Use over what ordinary users can use, as df shows it: 1 at ENOSPC; above 1 if shrunk below its use.",
         _layers("used_ratio"),
     ),
     Metric(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeVar, cast
 
-from overlaywatch.kernel import blockdev, super_blocks
+from overlaywatch.kernel import blockdev, btrfs, super_blocks
 from overlaywatch.kernel.backing import BackingFiles
 from overlaywatch.kernel.cmdline import parse_cmdline
 from overlaywatch.kernel.devmapper import DmDevice, DmReader
@@ -61,6 +61,8 @@ class KernelReader:
         self._dm_devices: tuple[DmDevice, ...] = ()
         self._dm_by_number = _NO_DEVICES
         self._names: dict[Number, str | None] = {}
+        self._btrfs: btrfs.Filesystems | None = None
+        self._btrfs_mounts: tuple[MountInfo, ...] = ()
         self._backing = BackingFiles(self.world)
         self._statvfs: dict[str, tuple[os.statvfs_result, StatVfs]] = {}
         self._believed_until = 0.0
@@ -99,6 +101,12 @@ class KernelReader:
             self._loops_mounts = mounts
             self._backing.forget()
         return self._loops
+
+    def read_btrfs(self, mounts: tuple[MountInfo, ...]) -> btrfs.Filesystems:
+        """Each mounted btrfs and its devices, from memory for as long as loops are."""
+        if self._btrfs is None or mounts is not self._btrfs_mounts:
+            self._btrfs, self._btrfs_mounts = MappingProxyType(btrfs.read_filesystems(self.root)), mounts
+        return self._btrfs
 
     def read_dm(self) -> Mapping[Number, DmDevice]:
         """Device-mapper devices by number; the same object if nothing changed."""
@@ -147,7 +155,7 @@ class KernelReader:
         return self._backing.super_block(loop, mounts)
 
     def _forget(self) -> None:
-        self._loops = None
+        self._loops = self._btrfs = None
         self._names.clear()
         self._statvfs.clear()
         self._backing.forget()
@@ -246,6 +254,30 @@ class KernelView:
         """Errors that the ext4 on a device has counted; None if there is no ext4 on it."""
         return self._once(("errors", major, minor), lambda: self._read_errors(major, minor))
 
+    @property
+    def btrfs(self) -> btrfs.Filesystems:
+        """Each mounted btrfs and its block devices, by its UUID."""
+        return self._once("btrfs", lambda: self._reader.read_btrfs(self.mounts))
+
+    def btrfs_uuid(self, mount: MountInfo) -> str | None:
+        """Which of them a mount is of; None if that cannot be known."""
+        told = btrfs.read_uuid(self._live_path(mount.mount_point)) if self.root.is_live else None
+        return btrfs.choose_uuid(self.btrfs, told, self._source_device(mount.source))
+
+    def btrfs_copies(self, uuid: str, kind: str) -> int:
+        """How often a btrfs writes its `data` or its `metadata` to one device."""
+        return btrfs.read_copies(self.root, uuid, kind)
+
+    def btrfs_promised_bytes(self, uuid: str) -> int | None:
+        """Data that a btrfs has accepted and that its statvfs does not count yet."""
+        read = self._reader.files.read
+        return self._once(("promised", uuid), lambda: btrfs.read_promised_bytes(self.root, uuid, read))
+
+    def btrfs_errors_count(self, uuid: str) -> int | None:
+        """Errors that the devices of a btrfs have had; None if the kernel does not tell."""
+        read = self._reader.files.read
+        return self._once(("btrfs errors", uuid), lambda: btrfs.read_errors_count(self.root, uuid, read))
+
     def file_allocation(self, loop: LoopDevice) -> tuple[int, int] | None:
         """(size, allocated bytes) of a loop's backing file; None if no path leads to that very file."""
         return self._once(("allocation", loop.device), lambda: self._reader.read_allocation(loop, self.mounts))
@@ -260,6 +292,13 @@ class KernelView:
     def _read_errors(self, major: int, minor: int) -> int | None:
         name = self.device_name(major, minor)
         return None if name is None else blockdev.read_errors_count(self.root, name, self._reader.files.read)
+
+    def _source_device(self, source: str) -> Number | None:
+        """The number of the device called `/dev/mapper/NAME` or `/dev/NAME`."""
+        folder, _, name = source.rpartition("/")
+        if folder == "/dev/mapper":
+            return next((number for number, device in self.dm.items() if device.name == name), None)
+        return btrfs.read_number(self.root.sys / "block" / name) if folder == "/dev" else None
 
     def _read_statvfs(self, path: str) -> StatVfs:
         self._must_be_live(path)

@@ -11,7 +11,7 @@ from typing import Final
 from overlaywatch.kernel.mountinfo import MountInfo
 from overlaywatch.kernel.statfs import StatVfs
 from overlaywatch.kernel.view import KernelView
-from overlaywatch.model import Layer, LayerId, LayerState, Reading
+from overlaywatch.model import NO_DETAILS, Layer, LayerId, LayerState, Reading
 from overlaywatch.ports import Found
 
 Device = tuple[int, int]
@@ -126,16 +126,20 @@ def statvfs_reading(
 ) -> Reading:
     """What statvfs(3) says. Headroom is what an ordinary user gets: the reserved blocks are not in it."""
     size, free = stat.blocks * stat.block_size, stat.blocks_free * stat.block_size
+    available = stat.blocks_available * stat.block_size
+    reserved = max(0, free - available)
     return Reading(
         layer=layer,
         state=state,
         size_bytes=size,
         used_bytes=max(0, size - free),
-        headroom_bytes=stat.blocks_available * stat.block_size,
+        headroom_bytes=available,
         inodes=stat.files or None,
         inodes_free=stat.files_free if stat.files else None,
         pending_bytes=pending,
+        reserved_bytes=reserved,
         reason=reason,
+        details={"reserved_bytes": reserved} if reserved else NO_DETAILS,
     )
 
 

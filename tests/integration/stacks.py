@@ -23,6 +23,7 @@ IMAGE: Final = 160 * MIB
 # Nothing must be written by itself later: what the daemon sees is what the test has done.
 _MAKE: Final = {
     "ext4": ("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-N", "4096"),
+    "btrfs": ("mkfs.btrfs", "-q"),
     "xfs": ("mkfs.xfs", "-q", "-f", "--unsupported"),
 }
 

@@ -4,6 +4,7 @@
 import errno
 from collections.abc import Mapping, Sequence
 
+from overlaywatch.kernel.btrfs import choose_uuid
 from overlaywatch.kernel.devmapper import DmDevice
 from overlaywatch.kernel.loop import LoopDevice
 from overlaywatch.kernel.meminfo import MemInfo
@@ -32,12 +33,15 @@ class StaticView(KernelView):
         names: Mapping[Number, str] | None = None,
         allocations: Mapping[Number, tuple[int, int]] | None = None,
         errors: int | None = None,
+        btrfs: Mapping[str, tuple[Number, ...]] | None = None,
+        promised: int | None = None,
         memory: MemInfo = MEMORY,
         words: tuple[str, ...] = ("root=live:LABEL=LIVE",),
     ) -> None:
         self._table = parse_mountinfo(mountinfo)
         self._dm, self._loops, self._names = dm or {}, {loop.device: loop for loop in loops}, names or {}
         self._statvfs, self._devices, self._ustat = statvfs or {}, devices or {}, ustat or {}
+        self._btrfs, self._promised = btrfs or {}, promised
         self._allocations, self._errors, self._memory_info, self._words = allocations or {}, errors, memory, words
 
     @property
@@ -110,6 +114,31 @@ class StaticView(KernelView):
     def errors_count(self, major: int, minor: int) -> int | None:
         """The errors it was made with, for every file system."""
         del major, minor
+        return self._errors
+
+    @property
+    def btrfs(self) -> Mapping[str, tuple[Number, ...]]:
+        """The btrfs it was made with."""
+        return self._btrfs
+
+    def btrfs_uuid(self, mount: MountInfo) -> str | None:
+        """The only one."""
+        del mount
+        return choose_uuid(self._btrfs, None, None)
+
+    def btrfs_copies(self, uuid: str, kind: str) -> int:
+        """As mkfs.btrfs makes it on one device."""
+        del uuid
+        return 2 if kind == "metadata" else 1
+
+    def btrfs_promised_bytes(self, uuid: str) -> int | None:
+        """The figure it was made with."""
+        del uuid
+        return self._promised
+
+    def btrfs_errors_count(self, uuid: str) -> int | None:
+        """The errors it was made with, for every file system."""
+        del uuid
         return self._errors
 
     def super_block_of(self, loop: LoopDevice) -> Number | None:

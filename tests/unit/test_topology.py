@@ -2,6 +2,7 @@
 """Chains, and what one look says about a mount point."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -173,6 +174,18 @@ def test_what_cannot_overflow_is_left_out() -> None:
     found = verdict(ok(EXT4, GIB), ok(SNAPSHOT, MIB, cannot_overflow=True), unlimited(RAMFS), ok(MEMORY, 2 * GIB))
 
     assert (found.headroom_bytes, found.limit) == (GIB, "filesystem:/")
+
+
+def test_of_what_a_file_system_writes_not_all_is_data() -> None:
+    """A btrfs with two copies of everything: all layers below are worth half of their room, itself not."""
+    twice = replace(EXT4, data_share=0.5)
+    chain = Topology((twice, *LAYERS[1:]), (ON_RAMFS,)).chain(ROOT.rests_on)
+    readings = [ok(twice, 90 * MIB), ok(SNAPSHOT, 100 * MIB), unlimited(RAMFS), ok(MEMORY, 150 * MIB)]
+
+    found = judge(ROOT, chain, dict(readings))
+
+    assert (found.headroom_bytes, found.limit) == (50 * MIB, SNAPSHOT.id)
+    assert [step.data_share for step in chain] == [1, 0.5, 0.5, 0.5]
 
 
 def test_no_free_inode_means_no_room() -> None:
