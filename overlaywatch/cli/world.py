@@ -92,8 +92,8 @@ def told_as_output_error() -> Iterator[None]:
 def real_world() -> World:
     """This machine."""
     return World(
-        out=sys.stdout,
-        err=sys.stderr,
+        out=sys.stdout or _nowhere(),
+        err=sys.stderr or _nowhere(),
         environ=os.environ,
         run_directory=run_directory(os.environ),
         monotonic=time.monotonic,
@@ -106,6 +106,11 @@ def real_world() -> World:
         daemon=_daemon,
         resolve=_resolve,
     )
+
+
+def _nowhere() -> TextIO:
+    """For a stream that was closed by whoever started us: Python has None there, and nobody wants to read it."""
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def _load(path: str | None) -> "tuple[Settings, tuple[str, ...]]":

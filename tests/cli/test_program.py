@@ -97,3 +97,21 @@ def test_program_leaves_no_compiled_files(tmp_path: Path) -> None:
     # The package itself and its command line are loaded before they can say so.
     written = {file.name.partition(".")[0] for file in tmp_path.rglob("*.pyc")}
     assert written <= {"__init__"}
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("words", [("status",), ("check", "/"), ("bogus",)])
+def test_closed_streams_change_no_answer(words: tuple[str, ...], closed: str) -> None:
+    """Who closes a stream does not want to read it: the exit status stands, and there is no traceback."""
+    command = [sys.executable, "-m", "overlaywatch", *words]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "Traceback" not in done.stderr
+    assert done.returncode == run(*words).returncode
