@@ -30,6 +30,19 @@ def test_process_that_writes_is_found(tmp_path: Path) -> None:
     assert found[process.pid].written_bytes >= 3_000_000
 
 
+def test_name_is_the_kernels_own(tmp_path: Path) -> None:
+    """Not that of the command line: to read it can take as long as the process waits for a dead device."""
+    program = "a-name-of-more-than-15-bytes"
+    rename = f"open('/proc/self/comm', 'w').write('{program}')"
+    command = [program, "-c", f"{rename}; {WRITE}", str(tmp_path / "file")]
+    with subprocess.Popen(command, executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        found = {one.pid: one.name for one in read_writers(limit=100_000, into_memory=True)}
+        process.communicate()
+    assert found[process.pid] == program[:15]
+
+
 def test_who_writes_for_others_is_left_out() -> None:
     """Process 1 inherits everybody's figures, and kernel threads write what others have written."""
     found = {one.pid for one in read_writers(limit=100_000, into_memory=True)}
