@@ -3,6 +3,7 @@
 
 import argparse
 import time
+from math import inf
 from typing import Final
 
 from overlaywatch.cli.pausefile import Pause, write_pause
@@ -12,6 +13,9 @@ from overlaywatch.units import UnitError, format_duration, parse_duration
 
 WHAT_IT_DOES: Final = "no action runs, alerts are still sent"
 HOW_TO_END: Final = "'overlaywatch resume' ends it"
+DAY: Final = 86400.0
+LONGEST: Final = 365 * DAY
+"""Seconds. Who wants more wants no end, and calendars have one."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +43,8 @@ def _seconds(text: str) -> float:
         raise Problem("pause", str(error), status=Exit.USAGE) from error
     if seconds <= 0:
         raise Problem("pause", f"{text} is no time", "give a duration such as 10m, or none", Exit.USAGE)
+    if seconds > LONGEST:
+        raise Problem("pause", f"{text} is more than 365d", "give none: it then holds until resumed", Exit.USAGE)
     return seconds
 
 
@@ -63,8 +69,9 @@ def _told(held: Pause, wanted: Pause, world: World) -> str:
 def describe(pause: Pause, world: World) -> str:
     """A pause in a sentence: until when, by whom, and how to end it."""
     by = f" by {pause.by}" if pause.by else ""
-    if pause.until is None:
+    left = inf if pause.until is None else max(pause.until - world.monotonic(), 0.0)
+    if not left <= LONGEST:  # nor is NaN, which is never over
         return f"Paused{by} until resumed: {WHAT_IT_DOES}; {HOW_TO_END}."
-    left = max(pause.until - world.monotonic(), 0.0)
-    clock = time.strftime("%H:%M:%S", time.localtime(world.unix_time() + left))
+    spelling = "%H:%M:%S" if left < DAY / 2 else "%Y-%m-%d %H:%M:%S"
+    clock = time.strftime(spelling, time.localtime(world.unix_time() + left))
     return f"Paused{by} until {clock} ({format_duration(left)} from now): {WHAT_IT_DOES}; {HOW_TO_END}."

@@ -11,6 +11,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from overlaywatch.engine.pause import PAUSE_FILE, expired
@@ -46,7 +47,12 @@ def _parse(text: str) -> Pause:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer of 400 digits
+        return inf
 
 
 def write_pause(folder: Path, pause: Pause) -> Pause:

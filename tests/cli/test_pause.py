@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,29 @@ def test_second_pause_replaces_the_first(tmp_path: Path) -> None:
     assert read_pause(tmp_path / "run", ticks.NOW + 2) is None
 
 
+def test_long_pause_is_told_with_its_day(tmp_path: Path) -> None:
+    """A time of day alone would be that of today."""
+    stage = Stage(tmp_path)
+
+    assert stage.run("pause", "3d") == 0
+    day = time.strftime("%Y-%m-%d", time.localtime(ticks.UNIX + 3 * 86400))
+    assert stage.said.startswith(f"Paused until {day} ")
+
+
+@pytest.mark.parametrize("until", ["1e300", "Infinity", "NaN", "9" * 400])
+def test_pause_beyond_all_calendars_holds_until_resumed(until: str, tmp_path: Path) -> None:
+    """Whoever wrote such a time into the file: status says what it means, and the engine obeys."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "pause").write_text(f'{{"until": {until}}}')
+    stage = Stage(tmp_path)
+
+    stage.run("status")
+
+    assert "Paused until resumed" in stage.said.splitlines()[1]
+    assert is_paused(folder, ticks.NOW)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"until": "soon"}', "\xff"])
 def test_pause_that_makes_no_sense_is_a_pause(text: str, tmp_path: Path) -> None:
     """Engine and status agree: whoever wrote it wanted the daemon to hold still."""
@@ -92,6 +116,10 @@ def test_status_tells_of_the_pause(tmp_path: Path) -> None:
         (
             ("pause", "10"),
             "overlaywatch: pause: not a duration: '10'; expected a number with ms, s, m, h or d, such as '90s'\n",
+        ),
+        (
+            ("pause", "9999999999999999999d"),
+            "overlaywatch: pause: 9999999999999999999d is more than 365d; give none: it then holds until resumed\n",
         ),
         (("resume", "now"), "overlaywatch: resume: unrecognized arguments: now; see 'overlaywatch resume --help'\n"),
     ],
