@@ -6,12 +6,15 @@ one line in ACTIONS. Nothing is found by scanning: what runs as root is what sta
 """
 
 import os
+import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from overlaywatch import policy
+from overlaywatch import __version__, policy
 from overlaywatch.actions.alertmanager import AlertmanagerAction
 from overlaywatch.actions.purge import PurgeAction
 from overlaywatch.actions.reboot import RebootAction
@@ -25,8 +28,12 @@ from overlaywatch.engine.folder import run_directory
 from overlaywatch.engine.memory import read_ledger
 from overlaywatch.engine.monitor import Monitor
 from overlaywatch.engine.pause import is_paused
+from overlaywatch.kernel.capture import Capture, render_capture
+from overlaywatch.kernel.captured import CapturedMachine, Manifest
 from overlaywatch.kernel.cmdline import parse_cmdline
 from overlaywatch.kernel.dm_open import open_dm_reader
+from overlaywatch.kernel.machine import LiveMachine, Machine
+from overlaywatch.kernel.recording import RecordingMachine, note_everything
 from overlaywatch.kernel.root import KernelRoot
 from overlaywatch.kernel.view import KernelReader, KernelView
 from overlaywatch.model import Tick, Verdict
@@ -63,8 +70,6 @@ ACTIONS: Final[Mapping[str, Callable[[Table, ActionContext], Action]]] = {
     "run": RunAction.from_table,
     "reboot": RebootAction.from_table,
 }
-
-LIVE: Final = KernelRoot()
 
 
 # --- configuration ------------------------------------------------------------------------------
@@ -124,10 +129,10 @@ def announce(text: str) -> None:
         os.close(fd)
 
 
-def boot_words() -> tuple[str, ...]:
-    """The words of the kernel command line; none where /proc is not mounted."""
+def boot_words(root: KernelRoot | None = None) -> tuple[str, ...]:
+    """The words of the kernel command line, here or of a captured machine; none where /proc is not mounted."""
     try:
-        return parse_cmdline((LIVE.proc / "cmdline").read_text("utf-8", "surrogateescape"))
+        return parse_cmdline(((root or KernelRoot()).proc / "cmdline").read_text("utf-8", "surrogateescape"))
     except OSError:
         return ()
 
@@ -140,59 +145,75 @@ def make_sources() -> tuple[Source[KernelView], ...]:
     return tuple(make() for make in SOURCES)
 
 
-def open_reader(settings: Settings, root: KernelRoot = LIVE) -> KernelReader:
-    """The kernel of this machine, or of a captured one."""
-    choice = settings.daemon.dm_reader.value
-    return KernelReader(root, open_dm_reader(choice, root), lambda: open_dm_reader(choice, root))
+def open_reader(settings: Settings, machine: Machine | None = None) -> KernelReader:
+    """The kernel of this machine, or of another one."""
+    choice, asked = settings.daemon.dm_reader.value, machine or LiveMachine()
+    return KernelReader(asked, open_dm_reader(choice, asked), lambda: open_dm_reader(choice, asked))
 
 
-def take_look(settings: Settings, root: KernelRoot = LIVE) -> Tick:
+def take_look(settings: Settings, machine: Machine | None = None) -> Tick:
     """One look without a daemon. A forecast is justified by no single look, so there is none."""
-    return _look(settings, settings.policies, root)[0]
+    with closing(open_reader(settings, machine)) as reader:
+        return _look(settings, settings.policies, reader.look(), _captured(machine))[0]
 
 
-def look_deep(settings: Settings, tick: Tick, verdict: Verdict, root: KernelRoot = LIVE) -> AlreadyCopied:
+def look_deep(settings: Settings, tick: Tick, verdict: Verdict, machine: Machine | None = None) -> AlreadyCopied:
     """What only the exception store tells about one mount point of a look. Expensive; for root."""
-    reader = open_reader(settings, root)
-    try:
+    with closing(open_reader(settings, machine)) as reader:
         return already_copied(reader.look, verdict, tick.survey)
-    finally:
-        reader.close()
 
 
-def plan_now(settings: Settings, root: KernelRoot = LIVE) -> tuple[Tick, tuple[Plan, ...]]:
+def plan_now(settings: Settings, captured: CapturedMachine | None = None) -> tuple[Tick, tuple[Plan, ...]]:
     """What every policy would do if its stages were true for long enough: holds are not waited for."""
     at_once = tuple(
         replace(one, stages=tuple(replace(stage, hold=0.0) for stage in one.stages)) for one in settings.policies
     )
-    tick, headroom = _look(settings, at_once, root)
-    actions = make_actions(settings, _tell_nobody, captured=not root.is_live)
-    ledger = read_ledger(run_directory(os.environ), tick.host.boot_id)
-    around = Surroundings(headroom, time.clock_gettime(time.CLOCK_BOOTTIME), ledger.past, time.monotonic)
+    with closing(open_reader(settings, captured)) as reader:
+        tick, headroom = _look(settings, at_once, reader.look(), captured)
+    actions = make_actions(settings, _tell_nobody, captured=captured is not None)
+    ledger = read_ledger(run_folder(captured), tick.host.boot_id)
+    uptime = time.clock_gettime(time.CLOCK_BOOTTIME) if captured is None else captured.uptime_seconds
+    around = Surroundings(headroom, uptime, ledger.past, time.monotonic)
     return tick, tuple(actions[one.action].plan(one, around) for one in tick.decisions)
 
 
+def run_folder(captured: CapturedMachine | None) -> Path:
+    """Where state and pause are: on a captured machine there are none, unless somebody has put them there."""
+    return run_directory(os.environ if captured is None else {}, "/" if captured is None else captured.folder)
+
+
+def record(settings: Settings, machine: Machine | None = None) -> tuple[Tick, Capture]:
+    """One look, and a capture of all that was asked for it, and a little more."""
+    recorder = RecordingMachine(machine or LiveMachine())
+    with closing(open_reader(settings, recorder)) as reader:
+        view = reader.look()
+        tick = _look(settings, settings.policies, view, _captured(machine))[0]
+        note_everything(view, recorder)
+    manifest = Manifest(tick.host, tick.unix_time, __version__, platform.python_version(), "captured")
+    return tick, render_capture(recorder.recording, manifest)
+
+
+def _captured(machine: Machine | None) -> CapturedMachine | None:
+    return machine if isinstance(machine, CapturedMachine) else None
+
+
 def _look(
-    settings: Settings, policies: tuple[policy.Policy, ...], root: KernelRoot
+    settings: Settings, policies: tuple[policy.Policy, ...], view: KernelView, captured: CapturedMachine | None
 ) -> tuple[Tick, Callable[[str], int | None]]:
     settings = replace(settings, policies=policies)
-    reader = open_reader(settings, root)
     monitor: Monitor[KernelView] = Monitor(settings, make_sources(), time.monotonic)
     now = time.monotonic()
-    try:
-        seen = monitor.step(reader.look(), now)
-    finally:
-        reader.close()
+    seen = monitor.step(view, now)
     left = {verdict.mount.mount_point: verdict.headroom_bytes for verdict in seen.verdicts}
     tick = Tick(
         now=now,
-        unix_time=time.time(),
-        host=host.describe(),
+        unix_time=captured.manifest.captured_at or 0.0 if captured else time.time(),
+        host=captured.manifest.host if captured else host.describe(),
         survey=seen.survey,
         verdicts=seen.verdicts,
         forecasts=seen.forecasts,
         stages=seen.stages,
         decisions=seen.decisions,
-        paused=is_paused(run_directory(os.environ), now),
+        paused=is_paused(run_folder(captured), now),
     )
     return tick, left.get

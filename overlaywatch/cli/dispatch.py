@@ -101,7 +101,8 @@ def _do(verb: Verb, words: list[str], world: World) -> int:
         args = parser_of(verb, world.out).parse_args(words)
     except SystemExit as done:  # --help
         return done.code if isinstance(done.code, int) else Exit.DONE
-    status: int = module_of(verb).run(args, world)
+    root = args.root if verb.looks else None
+    status: int = module_of(verb).run(args, world if root is None else world.below(root))
     return status
 
 

@@ -42,6 +42,8 @@ def parser_of(verb: Verb, out: TextIO | None = None) -> Parser:
     """The parser of a verb, with all its options."""
     parser = Parser(verb, out)
     module_of(verb).options(parser)
+    if verb.looks:
+        add_root(parser)
     return parser
 
 
@@ -68,6 +70,11 @@ def add_color(parser: argparse.ArgumentParser) -> None:
 def add_config(parser: argparse.ArgumentParser) -> None:
     """`--config`."""
     parser.add_argument("--config", metavar="PATH", help="read this file alone, not the ordinary ones")
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """`--root`."""
+    parser.add_argument("--root", metavar="DIR", help="look at the machine that was captured into this folder")
 
 
 def general_help() -> str:

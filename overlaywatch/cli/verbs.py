@@ -12,7 +12,8 @@ from typing import Final
 class Verb:
     """A verb: its name (of one or two words), the module that does it, and what it does in a line.
 
-    A plugin keeps to the exit statuses of monitoring plugins, whatever goes wrong.
+    A plugin keeps to the exit statuses of monitoring plugins, whatever goes wrong. A verb `looks` if it asks the
+    machine anything: it can then be asked of a captured one.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Verb:
     module: str
     summary: str
     plugin: bool = False
+    looks: bool = True
 
 
 VERBS: Final = (
@@ -29,7 +31,8 @@ VERBS: Final = (
     Verb("plan", "", "plan", "what every policy would do right now, doing nothing"),
     Verb("config check", "[PATH]", "config_check", "check the configuration, and tell every error in it"),
     Verb("config show", "", "config_show", "the merged configuration, and the file of each value"),
-    Verb("pause", "[DURATION]", "pause", "no action but alerts until resumed, or for a time"),
-    Verb("resume", "", "resume", "end the pause"),
+    Verb("capture", "FILE.tar", "capture", "record what is seen here, for a report or a test"),
+    Verb("pause", "[DURATION]", "pause", "no action but alerts until resumed, or for a time", looks=False),
+    Verb("resume", "", "resume", "end the pause", looks=False),
     Verb("run", "", "run", "the daemon, in the foreground"),
 )

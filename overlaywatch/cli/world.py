@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -22,6 +22,7 @@ from overlaywatch.engine.folder import run_directory
 if TYPE_CHECKING:
     from overlaywatch.config.load import Gathered
     from overlaywatch.config.settings import Settings
+    from overlaywatch.kernel.capture import Capture
     from overlaywatch.model import Tick, Verdict
     from overlaywatch.ports import Plan
     from overlaywatch.service import RunOptions
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`load` and `gather` read the configuration (None: the ordinary files), `look` the machine.
+    """`load` and `gather` read the configuration (None: the ordinary files), `look` the machine, `record` captures it.
 
     `resolve` leads a path through symbolic links and raises FileNotFoundError if it leads nowhere.
     """
@@ -48,6 +49,11 @@ class World:
     plan: Callable[["Settings"], "tuple[Tick, tuple[Plan, ...]]"]
     daemon: Callable[["RunOptions"], int]
     resolve: Callable[[str], str]
+    record: Callable[["Settings"], "tuple[Tick, Capture]"]
+
+    def below(self, folder: str) -> "World":
+        """The machine that was captured into a folder, in place of this one. Raises Problem if there is none."""
+        return _captured_world(self, folder)
 
     def write(self, lines: Sequence[str]) -> None:
         """Lines, each ended; nothing at all for none."""
@@ -105,6 +111,7 @@ def real_world() -> World:
         plan=_plan,
         daemon=_daemon,
         resolve=_resolve,
+        record=_record,
     )
 
 
@@ -113,20 +120,55 @@ def _nowhere() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")
 
 
+def _captured_world(world: World, folder: str) -> World:
+    """Every fact is of the captured machine, its ordinary configuration files too; the clocks stay those of here."""
+    from overlaywatch import registry
+    from overlaywatch.config.load import gather, load
+    from overlaywatch.kernel.captured import CaptureError, open_capture
+
+    place = Path(folder).absolute()
+    try:
+        machine = open_capture(place)
+    except CaptureError as error:
+        raise Problem(error.place, error.why, error.remedy, Exit.CANNOT_KNOW) from error
+    words = registry.boot_words(machine.root)
+    return replace(
+        world,
+        run_directory=registry.run_folder(machine),
+        load=lambda path: load(place, words, _explicit(path), check_action=registry.check_action),
+        gather=lambda path: gather(place, words, _explicit(path)),
+        look=lambda settings: registry.take_look(settings, machine),
+        look_deep=lambda settings, tick, verdict: registry.look_deep(settings, tick, verdict, machine),
+        plan=lambda settings: registry.plan_now(settings, machine),
+        daemon=lambda options: world.daemon(replace(options, captured=machine)),
+        record=lambda settings: registry.record(settings, machine),
+        resolve=str,
+    )
+
+
+def _record(settings: "Settings") -> "tuple[Tick, Capture]":
+    from overlaywatch import registry
+
+    return registry.record(settings)
+
+
 def _load(path: str | None) -> "tuple[Settings, tuple[str, ...]]":
     from overlaywatch import registry
     from overlaywatch.config.load import load
 
-    words, explicit = registry.boot_words(), None if path is None else Path(path)
+    words, explicit = registry.boot_words(), _explicit(path)
     return load(boot_words=words, explicit=explicit, check_action=registry.check_action, skip_forbidden=True)
+
+
+def _explicit(path: str | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _gather(path: str | None) -> "Gathered":
     from overlaywatch import registry
     from overlaywatch.config.load import gather
 
-    explicit = None if path is None else Path(path)
-    return gather(boot_words=registry.boot_words(), explicit=explicit, skip_forbidden=True)
+    return gather(boot_words=registry.boot_words(), explicit=_explicit(path), skip_forbidden=True)
 
 
 def _look(settings: "Settings") -> "Tick":

@@ -75,8 +75,10 @@ class Engine:
         self._publisher = Publisher()
         self._manager = ServiceManager()
         self._remarks = journal.Remarks()
-        self._uevents = open_uevents()
-        self._mount_fd = os.open(self._reader.world.table, os.O_RDONLY | os.O_CLOEXEC)
+        # What was captured does not change: there is nothing to wait for.
+        live = self._reader.root.is_live
+        self._uevents = open_uevents() if live else None
+        self._mount_fd = os.open(self._reader.world.table, os.O_RDONLY | os.O_CLOEXEC) if live else None
         self._remembered_at = 0.0
         self._paused = False
         self._renewed = False
@@ -134,7 +136,8 @@ class Engine:
 
     def _wishes(self) -> Iterator[Wish]:
         yield from self._link.wishes()
-        yield Wish(self._mount_fd, "mount table", select.EPOLLPRI)
+        if self._mount_fd is not None:
+            yield Wish(self._mount_fd, "mount table", select.EPOLLPRI)
         if self._uevents is not None:
             yield Wish(self._uevents.fileno(), "uevents")
         control = self._reader.dm.fileno() if self._reader.dm is not None else None
@@ -185,7 +188,7 @@ class Engine:
 
     def _look_and_act(self, now: float) -> None:
         before = self._monitor.policy_state
-        self._paused = pause.is_paused(self._parts.folder, now)
+        self._paused = self._parts.folder is not None and pause.is_paused(self._parts.folder, now)
         observation = self._monitor.step(self._reader.look(), now)
         outcomes = self._act(observation, now, changed=self._monitor.policy_state != before)
         self._settle(outcomes)

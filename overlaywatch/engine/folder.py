@@ -5,6 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def run_directory(environ: Mapping[str, str]) -> Path:
-    """What systemd gives (RuntimeDirectory=, systemd.exec(5)), else /run/overlaywatch."""
-    return Path(environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or "/run/overlaywatch")
+def run_directory(environ: Mapping[str, str], root: str | Path = "/") -> Path:
+    """What systemd gives (RuntimeDirectory=, systemd.exec(5)), else run/overlaywatch below the root of the machine."""
+    return Path(root, environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or "run/overlaywatch")

@@ -27,7 +27,7 @@ STATE_FILE: Final = "state"
 class Memory:
     """The parts that are kept, and the file they are kept in."""
 
-    def __init__(self, folder: Path, boot_id: str, outbox: Outbox) -> None:
+    def __init__(self, folder: Path | None, boot_id: str, outbox: Outbox) -> None:
         self._boot_id = boot_id
         self._outbox = outbox
         self._saved_changes = 0
@@ -71,6 +71,8 @@ class Memory:
 
     def _open(self) -> Mapping[str, object]:
         """Open the file, if it can be; what it holds. Raises AlreadyRunningError."""
+        if self._folder is None:
+            return {}
         try:
             self._folder.mkdir(mode=0o755, exist_ok=True)
             self._file = StateFile(self._folder / STATE_FILE)
@@ -82,6 +84,8 @@ class Memory:
 
     def _try_again(self) -> StateFile:
         """There may be room for the file by now: the tmpfs was full when we started, say. Raises OSError."""
+        if self._folder is None:
+            raise OSError(errno.EROFS, "nothing is remembered of a captured machine")
         try:
             again = StateFile(self._folder / STATE_FILE)
         except AlreadyRunningError as error:

@@ -18,13 +18,13 @@ Send = Callable[[Mapping[str, object]], None]
 class Parts:
     """Everything that comes from outside the engine.
 
-    `folder` holds state and pause (on /run). `load` reads the configuration again; it and `make_actions`
-    raise ConfigErrors. `spawn_frontend` forks one from memory. `prepare` makes the process fit for an
-    emergency and returns what was refused.
+    `folder` holds state and pause (on /run); None for a captured machine, which has neither. `load` reads the
+    configuration again; it and `make_actions` raise ConfigErrors. `spawn_frontend` forks one from memory.
+    `prepare` makes the process fit for an emergency and returns what was refused.
     """
 
     settings: Settings
-    folder: Path
+    folder: Path | None
     host: Host
     sources: Sequence[Source[KernelView]]
     open_reader: Callable[[Settings], KernelReader]

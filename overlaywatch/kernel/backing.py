@@ -7,11 +7,13 @@ one that leads to the very (device, inode) counts.
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from overlaywatch.kernel.calls import Call
 from overlaywatch.kernel.loop import LoopDevice
+from overlaywatch.kernel.machine import Machine
 from overlaywatch.kernel.mountinfo import MountInfo
-from overlaywatch.kernel.namespace import MountWorld
 
 STAT_BLOCK: Final = 512
 """Bytes of the unit of st_blocks, whatever the file system's own is (inode(7))."""
@@ -19,11 +21,31 @@ STAT_BLOCK: Final = 512
 _MOST_MOUNTS: Final = 8
 
 
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """What the daemon asks of stat(2): st_dev, st_ino, st_size, and st_blocks in bytes."""
+
+    device: tuple[int, int]
+    inode: int
+    size: int
+    allocated: int
+
+
+def read_stat(path: str) -> FileStat:
+    """stat(2). Raises OSError."""
+    found = os.stat(path)
+    device = os.major(found.st_dev), os.minor(found.st_dev)
+    return FileStat(device, found.st_ino, found.st_size, found.st_blocks * STAT_BLOCK)
+
+
+STAT: Final = Call("stat", FileStat, read_stat, takes_path=True)
+
+
 class BackingFiles:
     """Remembers under which path each loop's file was found, and which could not be found, until forget()."""
 
-    def __init__(self, world: MountWorld) -> None:
-        self._world = world
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
         self._paths: dict[tuple[int, int], str | None] = {}
 
     def allocation(self, loop: LoopDevice, mounts: Sequence[MountInfo]) -> tuple[int, int] | None:
@@ -34,7 +56,7 @@ class BackingFiles:
         else:
             path, found = self._find(loop, mounts)
             self._paths[loop.device] = path
-        return None if found is None else (found.st_size, found.st_blocks * STAT_BLOCK)
+        return None if found is None else (found.size, found.allocated)
 
     def super_block(self, loop: LoopDevice, mounts: Sequence[MountInfo]) -> tuple[int, int] | None:
         """The mount table's number of the file system that the file lies on; that of the file itself if none is found.
@@ -52,20 +74,19 @@ class BackingFiles:
         """Look for the paths again: mounts or loops have changed."""
         self._paths.clear()
 
-    def _find(self, loop: LoopDevice, mounts: Sequence[MountInfo]) -> tuple[str | None, os.stat_result | None]:
+    def _find(self, loop: LoopDevice, mounts: Sequence[MountInfo]) -> tuple[str | None, FileStat | None]:
         for path in candidate_paths(loop, mounts):
             found = self._stat(path, loop)
             if found is not None:
                 return path, found
         return None, None
 
-    def _stat(self, path: str, loop: LoopDevice) -> os.stat_result | None:
+    def _stat(self, path: str, loop: LoopDevice) -> FileStat | None:
         try:
-            found = os.stat(self._world.path(path))
+            found = self._machine.ask(STAT, path)
         except OSError:
             return None
-        device = os.major(found.st_dev), os.minor(found.st_dev)
-        return found if (device, found.st_ino) == (loop.backing_device, loop.backing_inode) else None
+        return found if (found.device, found.inode) == (loop.backing_device, loop.backing_inode) else None
 
 
 def _holder(path: str, mounts: Sequence[MountInfo], otherwise: tuple[int, int]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from overlaywatch.kernel.dm_target import SECTOR
 from overlaywatch.kernel.errors import KernelTextError
+from overlaywatch.kernel.machine import Machine
 from overlaywatch.kernel.root import KernelRoot
 from overlaywatch.units import KIB
 
@@ -39,10 +40,10 @@ def parse_count(place: str, content: bytes) -> int:
     return int(text)
 
 
-def read_device_name(root: KernelRoot, major: int, minor: int) -> str | None:
+def read_device_name(machine: Machine, major: int, minor: int) -> str | None:
     """The kernel's name of a device (`dm-0`, `vda1`), as folders of sysfs are called; None if it is not there."""
     try:
-        return os.path.basename(os.readlink(root.sys / "dev" / "block" / f"{major}:{minor}"))
+        return os.path.basename(machine.link(machine.root.sys / "dev" / "block" / f"{major}:{minor}"))
     except OSError:
         return None
 

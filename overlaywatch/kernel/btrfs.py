@@ -10,11 +10,14 @@ import os
 import re
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from overlaywatch.kernel.blockdev import ReadFile, parse_count
+from overlaywatch.kernel.calls import Call
 from overlaywatch.kernel.errors import KernelTextError
+from overlaywatch.kernel.machine import Machine
 from overlaywatch.kernel.root import KernelRoot
 
 Number = tuple[int, int]
@@ -57,31 +60,43 @@ def choose_uuid(filesystems: Filesystems, told: str | None, source: Number | Non
     return candidates[0] if len(candidates) == 1 else None
 
 
-def read_uuid(path: str) -> str | None:
-    """The UUID of the btrfs at a path; None if it may not be asked, or is none."""
+@dataclass(frozen=True, slots=True)
+class FsInfo:
+    """What BTRFS_IOC_FS_INFO tells."""
+
+    uuid: str
+
+
+def _ask_fs_info(path: str) -> FsInfo:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        return parse_fs_info(fcntl.ioctl(fd, _FS_INFO, bytes(_FS_INFO_SIZE)))
-    except OSError:
-        return None
+        return FsInfo(parse_fs_info(fcntl.ioctl(fd, _FS_INFO, bytes(_FS_INFO_SIZE))))
     finally:
         os.close(fd)
 
 
-def read_filesystems(root: KernelRoot) -> dict[str, tuple[Number, ...]]:
+FS_INFO: Final = Call("btrfs", FsInfo, _ask_fs_info, takes_path=True)
+
+
+def read_uuid(machine: Machine, path: str) -> str | None:
+    """The UUID of the btrfs at a path; None if it may not be asked, or is none."""
+    try:
+        return machine.ask(FS_INFO, path).uuid
+    except OSError:
+        return None
+
+
+def read_filesystems(machine: Machine) -> dict[str, tuple[Number, ...]]:
     """Every mounted btrfs with its devices; one that is missing is not among them."""
-    folder = root.sys / "fs" / "btrfs"
-    found = {name: tuple(_devices(folder / name / "devices")) for name in _list(folder)}
+    folder = machine.root.sys / "fs" / "btrfs"
+    found = {name: tuple(_devices(machine, folder / name / "devices")) for name in _list(machine, folder)}
     return {name: devices for name, devices in found.items() if devices}
 
 
-def read_copies(root: KernelRoot, name: str, kind: str) -> int:
+def read_copies(machine: Machine, name: str, kind: str) -> int:
     """How often `data` or `metadata` is written to one device: twice with the profile `dup`, else once."""
-    folder = root.sys / "fs" / "btrfs" / name / "allocation"
-    return 2 if any((folder / one / "dup").exists() for one in (kind, MIXED)) else 1
+    folder = machine.root.sys / "fs" / "btrfs" / name / "allocation"
+    return 2 if any(_is_there(machine, folder / one / "dup" / "total_bytes") for one in (kind, MIXED)) else 1
 
 
 def read_promised_bytes(root: KernelRoot, name: str, read: ReadFile = Path.read_bytes) -> int | None:
@@ -99,10 +114,10 @@ def read_promised_bytes(root: KernelRoot, name: str, read: ReadFile = Path.read_
     return None
 
 
-def read_errors_count(root: KernelRoot, name: str, read: ReadFile = Path.read_bytes) -> int | None:
+def read_errors_count(machine: Machine, name: str, read: ReadFile = Path.read_bytes) -> int | None:
     """Errors that its devices have had, over reboots; None on kernels that do not tell."""
-    folder = root.sys / "fs" / "btrfs" / name / "devinfo"
-    counts = [_error_stats(folder / device / "error_stats", read) for device in _list(folder)]
+    folder = machine.root.sys / "fs" / "btrfs" / name / "devinfo"
+    counts = [_error_stats(folder / device / "error_stats", read) for device in _list(machine, folder)]
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
@@ -114,21 +129,29 @@ def _error_stats(path: Path, read: ReadFile) -> int | None:
         return None
 
 
-def _devices(folder: Path) -> list[Number]:
-    return [number for name in _list(folder) if (number := read_number(folder / name)) is not None]
+def _devices(machine: Machine, folder: Path) -> list[Number]:
+    return [number for name in _list(machine, folder) if (number := read_number(machine, folder / name)) is not None]
 
 
-def read_number(folder: Path) -> Number | None:
+def read_number(machine: Machine, folder: Path) -> Number | None:
     """The number of the block device that a folder of sysfs is of."""
     try:
-        major, _, minor = (folder / "dev").read_text("ascii", "replace").strip().partition(":")
+        major, _, minor = machine.read(folder / "dev").decode("ascii", "replace").strip().partition(":")
     except OSError:
         return None
     return parse_count("dev", major.encode()), parse_count("dev", minor.encode())
 
 
-def _list(folder: Path) -> list[str]:
+def _is_there(machine: Machine, path: Path) -> bool:
     try:
-        return sorted(os.listdir(folder))
+        machine.read(path)
+    except OSError:
+        return False
+    return True
+
+
+def _list(machine: Machine, folder: Path) -> list[str]:
+    try:
+        return sorted(machine.names(folder))
     except OSError:
         return []

@@ -65,6 +65,19 @@ def parse_targets(place: str, text: str, names: frozenset[str]) -> dict[str, tup
     return {name: tuple(targets) for name, targets in found.items()}
 
 
+def assemble(info: str, table: str, status: str) -> tuple[DmDevice, ...]:
+    """The devices of the three outputs, by name. One that is missing in any of them has come or gone meanwhile."""
+    infos = parse_info(info)
+    names = frozenset(device.name for device in infos)
+    tables = parse_targets("dmsetup table", table, names)
+    statuses = parse_targets("dmsetup status", status, names)
+    return tuple(
+        dataclasses.replace(device, table=tables[device.name], status=statuses[device.name])
+        for device in sorted(infos, key=_sort_key)
+        if device.name in tables and device.name in statuses
+    )
+
+
 class DmsetupReader:
     """Reads devices by running dmsetup; every look reads everything: nothing to invalidate or to poll."""
 
@@ -109,18 +122,10 @@ class DmsetupReader:
         """See DmReader."""
 
     def _read(self) -> tuple[DmDevice, ...]:
-        infos = parse_info(self._run("info", "-c", "--noheadings", "--separator", "//", "-o", _INFO_FIELDS))
-        if not infos:
+        info = self._run("info", "-c", "--noheadings", "--separator", "//", "-o", _INFO_FIELDS)
+        if not parse_info(info):
             return ()
-        names = frozenset(device.name for device in infos)
-        tables = parse_targets("dmsetup table", self._run("table"), names)
-        statuses = parse_targets("dmsetup status", self._run("status", "--noflush"), names)
-        # A device that is missing in any of the three outputs has come or gone meanwhile.
-        return tuple(
-            dataclasses.replace(device, table=tables[device.name], status=statuses[device.name])
-            for device in sorted(infos, key=_sort_key)
-            if device.name in tables and device.name in statuses
-        )
+        return assemble(info, self._run("table"), self._run("status", "--noflush"))
 
     def _run(self, *arguments: str) -> str:
         """What dmsetup prints. Raises OSError with what it said if it fails, even when asked again."""

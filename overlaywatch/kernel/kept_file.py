@@ -6,6 +6,7 @@ working when nothing can be opened any more (no memory, no descriptors, a root t
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -67,17 +68,18 @@ class KeptFile:
 class KeptFiles:
     """Kept files by path, at most `limit` of them: beyond that they are opened, read and closed."""
 
-    __slots__ = ("_files", "_limit")
+    __slots__ = ("_files", "_keep", "_limit")
 
-    def __init__(self, limit: int = 64) -> None:
+    def __init__(self, limit: int = 64, keep: Callable[[Path, bool], KeptFile] = KeptFile) -> None:
         self._files: dict[Path, KeptFile] = {}
         self._limit = limit
+        self._keep = keep
 
     def read(self, path: Path) -> bytes:
         """The content of a file that the kernel gives in one read. Raises OSError."""
         kept = self._files.get(path)
         if kept is None:
-            kept = KeptFile(path, at_once=True)
+            kept = self._keep(path, True)
             content = kept.read()
             if len(self._files) < self._limit:
                 self._files[path] = kept

@@ -11,12 +11,13 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from overlaywatch.kernel.blockdev import parse_count
+from overlaywatch.kernel.calls import Call
 from overlaywatch.kernel.dm_target import SECTOR
 from overlaywatch.kernel.errors import KernelTextError
+from overlaywatch.kernel.machine import Machine
 from overlaywatch.kernel.root import KernelRoot
 
 _DELETED: Final = " (deleted)"
@@ -53,17 +54,23 @@ class LoopDevice:
         return self.major, self.minor
 
 
-def parse_loop_status64(answer: bytes) -> tuple[tuple[int, int], int]:
-    """((major, minor), inode) of the backing file, of the answer to LOOP_GET_STATUS64."""
+@dataclass(frozen=True, slots=True)
+class LoopStatus:
+    """What LOOP_GET_STATUS64 tells of the backing file: its st_dev and st_ino."""
+
+    device: tuple[int, int]
+    inode: int
+
+
+def parse_loop_status64(answer: bytes) -> LoopStatus:
+    """The answer to LOOP_GET_STATUS64."""
     if len(answer) != _STATUS64_SIZE:
         raise KernelTextError("LOOP_GET_STATUS64", f"{_STATUS64_SIZE} bytes", answer.hex())
     device, inode = struct.unpack_from("=QQ", answer)
-    return (os.major(device), os.minor(device)), inode
+    return LoopStatus((os.major(device), os.minor(device)), inode)
 
 
-def parse_loop(
-    name: str, attributes: Mapping[str, bytes], status: tuple[tuple[int, int], int] | None = None
-) -> LoopDevice:
+def parse_loop(name: str, attributes: Mapping[str, bytes], status: LoopStatus | None = None) -> LoopDevice:
     """A loop device of its sysfs attributes by relative path (`size`, `loop/backing_file`, …) and its status.
 
     Raises KernelTextError for text that is not a number where one belongs.
@@ -82,40 +89,45 @@ def parse_loop(
         size_bytes=number["size"] * SECTOR,
         read_only=bool(number["ro"]),
         autoclear=bool(number["loop/autoclear"]),
-        backing_device=status[0] if status else None,
-        backing_inode=status[1] if status else None,
+        backing_device=status.device if status else None,
+        backing_inode=status.inode if status else None,
     )
 
 
-def read_loops(root: KernelRoot) -> dict[tuple[int, int], LoopDevice]:
+def read_loops(machine: Machine) -> dict[tuple[int, int], LoopDevice]:
     """All loop devices with a file behind them, by number. Raises OSError if sysfs cannot be listed."""
     loops = {}
-    for entry in os.listdir(root.sys / "block"):
-        if entry.startswith("loop") and (loop := _read_loop(root, entry)) is not None:
+    for entry in machine.names(machine.root.sys / "block"):
+        if entry.startswith("loop") and (loop := _read_loop(machine, entry)) is not None:
             loops[loop.device] = loop
     return loops
 
 
-def _read_loop(root: KernelRoot, name: str) -> LoopDevice | None:
+def _read_loop(machine: Machine, name: str) -> LoopDevice | None:
     """One loop device; None if it has no file: its folder `loop` is there only while it has one."""
-    folder = root.sys / "block" / name
+    folder = machine.root.sys / "block" / name
     try:
-        attributes = {"loop/backing_file": (folder / "loop" / "backing_file").read_bytes()}
-        attributes.update((key, (folder / key).read_bytes()) for key in _ATTRIBUTES)
+        attributes = {"loop/backing_file": machine.read(folder / "loop" / "backing_file")}
+        attributes.update((key, machine.read(folder / key)) for key in _ATTRIBUTES)
     except OSError:
         return None
-    return parse_loop(name, attributes, _read_status(root.dev / name) if root.is_live else None)
+    return parse_loop(name, attributes, _read_status(machine, name))
 
 
-def _read_status(node: Path) -> tuple[tuple[int, int], int] | None:
+def _read_status(machine: Machine, name: str) -> LoopStatus | None:
     try:
-        # O_RDONLY and the loop being in use: neither udev nor the page cache is disturbed by the close.
-        fd = os.open(node, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return machine.ask(LOOP_STATUS, name)
     except OSError:
         return None
+
+
+def _ask_status(name: str) -> LoopStatus:
+    # O_RDONLY and the loop being in use: neither udev nor the page cache is disturbed by the close.
+    fd = os.open(KernelRoot().dev / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         return parse_loop_status64(fcntl.ioctl(fd, _LOOP_GET_STATUS64, bytes(_STATUS64_SIZE)))
-    except OSError:
-        return None
     finally:
         os.close(fd)
+
+
+LOOP_STATUS: Final = Call("loop", LoopStatus, _ask_status)

@@ -9,7 +9,6 @@ import re
 import select
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from overlaywatch.kernel.errors import KernelTextError
@@ -105,8 +104,8 @@ class MountTable:
     changes by fsconfig(2): hence a look every minute regardless. `announced` is False for a file that is only a file.
     """
 
-    def __init__(self, path: Path, announced: bool, clock: Callable[[], float]) -> None:
-        self._file = KeptFile(path)
+    def __init__(self, file: KeptFile, announced: bool, clock: Callable[[], float]) -> None:
+        self._file = file
         self._clock = clock
         self._poll = select.poll() if announced else None
         self._polled = -1

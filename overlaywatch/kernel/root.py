@@ -13,16 +13,17 @@ _LIVE_PROC: Final = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class KernelRoot:
-    """The three trees of one machine: the live one by default."""
+    """The three trees of one machine: the live one by default. `dm` is of captured machines only."""
 
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
+    dm: Path = Path("/nonexistent")
 
     @classmethod
     def below(cls, folder: Path) -> "KernelRoot":
         """The trees of a machine that was captured into `folder`."""
-        return cls(proc=folder / "proc", sys=folder / "sys", dev=folder / "dev")
+        return cls(proc=folder / "proc", sys=folder / "sys", dev=folder / "dev", dm=folder / "dm")
 
     @property
     def is_live(self) -> bool:

@@ -6,12 +6,15 @@ initramfs, or was lazily unmounted, still answers to its device number (fs/statf
 """
 
 import ctypes
+import errno
 import functools
 import os
 import platform
 import struct
 from dataclasses import dataclass
 from typing import Final
+
+from overlaywatch.kernel.calls import Call
 
 # struct ustat of include/linux/types.h: int f_tfree, ino_t f_tinode, char f_fname[6], char f_fpack[6]. The count of
 # blocks is cut to 32 bits by the kernel.
@@ -40,8 +43,8 @@ class StatVfs:
     blocks_available: int
     files: int
     files_free: int
-    read_only: bool
-    flags: int
+    read_only: bool = False
+    flags: int = 0
 
     @property
     def room(self) -> Room:
@@ -95,6 +98,18 @@ def read_ustat(major: int, minor: int) -> Ustat | None:
         return None
     blocks_free, files_free = _USTAT.unpack(answer.raw)
     return Ustat(blocks_free, files_free)
+
+
+def _ask_ustat(key: str) -> Ustat:
+    major, _, minor = key.partition(":")
+    found = read_ustat(int(major), int(minor))
+    if found is None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), key)
+    return found
+
+
+STATVFS: Final = Call("statvfs", StatVfs, read_statvfs, takes_path=True)
+USTAT: Final = Call("ustat", Ustat, _ask_ustat, probes=True)
 
 
 @functools.cache

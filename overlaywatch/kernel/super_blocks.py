@@ -6,12 +6,11 @@ line in the mount table, but answers ustat(2) by its device number (user_get_sup
 file systems are never asked: statfs of one whose server is gone hangs.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from overlaywatch.kernel.machine import Machine
 from overlaywatch.kernel.mountinfo import MountInfo
-from overlaywatch.kernel.root import KernelRoot
 from overlaywatch.kernel.statfs import Room, StatVfs, Ustat
 
 Number = tuple[int, int]
@@ -64,36 +63,36 @@ def _is_between(before: Room, answer: Room, after: Room) -> bool:
     return distance <= blocks[1] - blocks[0] and inodes[0] <= answer[1] <= inodes[1]
 
 
-def read_numbers(root: KernelRoot, mounts: Sequence[MountInfo]) -> tuple[Number, ...]:
+def read_numbers(machine: Machine, mounts: Sequence[MountInfo]) -> tuple[Number, ...]:
     """The device numbers that the file system of a union's upper may have, mounted or not."""
     mounted = {info.device: info.fstype for info in mounts}
     highest = max((minor for major, minor in mounted if major == 0), default=0)
     anonymous = {(0, minor) for minor in range(1, min(highest + _BEYOND, _HIGHEST_ANONYMOUS))}
-    remote = _nfs(root) | _fuse(root)
-    possible = (anonymous | _block_devices(root)) - remote
+    remote = _nfs(machine) | _fuse(machine)
+    possible = (anonymous | _block_devices(machine)) - remote
     return tuple(sorted(number for number in possible if mounted.get(number, "tmpfs") in LOCAL))
 
 
-def _block_devices(root: KernelRoot) -> set[Number]:
+def _block_devices(machine: Machine) -> set[Number]:
     try:
-        names = os.listdir(root.sys / "dev" / "block")
+        names = machine.names(machine.root.sys / "dev" / "block")
     except OSError:
         return set()
     return {number for number in map(parse_number, names) if number}
 
 
-def _nfs(root: KernelRoot) -> set[Number]:
+def _nfs(machine: Machine) -> set[Number]:
     try:
-        text = (root.proc / "fs" / "nfsfs" / "volumes").read_text("utf-8", "replace")
+        text = machine.read(machine.root.proc / "fs" / "nfsfs" / "volumes").decode("utf-8", "replace")
     except OSError:
         return set()
     return parse_nfs_volumes(text)
 
 
-def _fuse(root: KernelRoot) -> set[Number]:
+def _fuse(machine: Machine) -> set[Number]:
     """fs/fuse/control.c names the folder of a connection by its device number."""
     try:
-        names = os.listdir(root.sys / "fs" / "fuse" / "connections")
+        names = machine.names(machine.root.sys / "fs" / "fuse" / "connections")
     except OSError:
         return set()
     return {(int(name) >> 20, int(name) & 0xFFFFF) for name in names if name.isascii() and name.isdigit()}

@@ -5,25 +5,23 @@ This file must not know what a layer is. KernelReader lives as long as the daemo
 records at hand; KernelView is one look of it. Nothing is read before somebody asks.
 """
 
-import errno
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeVar, cast
 
 from overlaywatch.kernel import blockdev, btrfs, super_blocks
-from overlaywatch.kernel.backing import BackingFiles
+from overlaywatch.kernel.backing import STAT, BackingFiles
 from overlaywatch.kernel.cmdline import parse_cmdline
 from overlaywatch.kernel.devmapper import DmDevice, DmReader
 from overlaywatch.kernel.errors import KernelTextError
-from overlaywatch.kernel.kept_file import REFRESH_SECONDS, KeptFile, KeptFiles
+from overlaywatch.kernel.kept_file import REFRESH_SECONDS, KeptFiles
 from overlaywatch.kernel.loop import LoopDevice, read_loops
+from overlaywatch.kernel.machine import Machine
 from overlaywatch.kernel.meminfo import MemInfo, parse_meminfo, parse_swaps, swap_free_real
 from overlaywatch.kernel.mountinfo import MountInfo, MountTable
-from overlaywatch.kernel.namespace import read_world
 from overlaywatch.kernel.root import KernelRoot
-from overlaywatch.kernel.statfs import StatVfs, Ustat, parse_statvfs, read_statvfs, read_ustat
+from overlaywatch.kernel.statfs import STATVFS, USTAT, StatVfs, Ustat
 from overlaywatch.kernel.super_blocks import Place
 
 Number = tuple[int, int]
@@ -41,20 +39,19 @@ class KernelReader:
 
     def __init__(
         self,
-        root: KernelRoot,
+        machine: Machine,
         dm: DmReader | None,
         reopen_dm: Callable[[], DmReader | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.root, self.is_live = root, root.is_live
+        self.machine, self.root, self.world = machine, machine.root, machine.world
         self.dm = dm
         self._reopen_dm = reopen_dm
         self._clock = clock
-        self.world = read_world(root)
-        self._mounts = MountTable(self.world.table, announced=root.is_live, clock=clock)
-        self._meminfo = KeptFile(root.proc / "meminfo", at_once=True)
-        self._swaps = KeptFile(root.proc / "swaps")
-        self.files = KeptFiles()
+        self._mounts = MountTable(machine.keep(self.world.table), announced=self.root.is_live, clock=clock)
+        self._meminfo = machine.keep(self.root.proc / "meminfo", at_once=True)
+        self._swaps = machine.keep(self.root.proc / "swaps")
+        self.files = KeptFiles(keep=machine.keep)
         self._cmdline: tuple[str, ...] | None = None
         self._loops: Mapping[Number, LoopDevice] | None = None
         self._loops_mounts: tuple[MountInfo, ...] = ()
@@ -63,8 +60,8 @@ class KernelReader:
         self._names: dict[Number, str | None] = {}
         self._btrfs: btrfs.Filesystems | None = None
         self._btrfs_mounts: tuple[MountInfo, ...] = ()
-        self._backing = BackingFiles(self.world)
-        self._statvfs: dict[str, tuple[os.statvfs_result, StatVfs]] = {}
+        self._backing = BackingFiles(machine)
+        self._statvfs: dict[str, StatVfs] = {}
         self._believed_until = 0.0
 
     def look(self) -> "KernelView":
@@ -97,7 +94,7 @@ class KernelReader:
     def read_loops(self, mounts: tuple[MountInfo, ...]) -> Mapping[Number, LoopDevice]:
         """Loop devices, from memory until a uevent, a change of the mount table, or a minute gone by."""
         if self._loops is None or mounts is not self._loops_mounts:
-            self._loops = MappingProxyType(read_loops(self.root))
+            self._loops = MappingProxyType(read_loops(self.machine))
             self._loops_mounts = mounts
             self._backing.forget()
         return self._loops
@@ -105,7 +102,7 @@ class KernelReader:
     def read_btrfs(self, mounts: tuple[MountInfo, ...]) -> btrfs.Filesystems:
         """Each mounted btrfs and its devices, from memory for as long as loops are."""
         if self._btrfs is None or mounts is not self._btrfs_mounts:
-            self._btrfs, self._btrfs_mounts = MappingProxyType(btrfs.read_filesystems(self.root)), mounts
+            self._btrfs, self._btrfs_mounts = MappingProxyType(btrfs.read_filesystems(self.machine)), mounts
         return self._btrfs
 
     def read_dm(self) -> Mapping[Number, DmDevice]:
@@ -126,24 +123,24 @@ class KernelReader:
 
     def read_statvfs(self, path: str) -> StatVfs:
         """statvfs(3); the same object as long as the figures are the same."""
-        answer = os.statvfs(self.world.path(path))
+        answer = self.machine.ask(STATVFS, path)
         kept = self._statvfs.get(path)
-        if kept is not None and kept[0] == answer:
-            return kept[1]
-        found = parse_statvfs(answer)
-        self._statvfs[path] = (answer, found)
-        return found
+        if kept is not None and kept == answer:
+            return kept
+        self._statvfs[path] = answer
+        return answer
 
     def read_cmdline(self) -> tuple[str, ...]:
         """The words of the kernel command line, which never change."""
         if self._cmdline is None:
-            self._cmdline = parse_cmdline((self.root.proc / "cmdline").read_text("utf-8", "surrogateescape"))
+            text = self.machine.read(self.root.proc / "cmdline").decode("utf-8", "surrogateescape")
+            self._cmdline = parse_cmdline(text)
         return self._cmdline
 
     def read_device_name(self, number: Number) -> str | None:
         """The kernel's name of a block device."""
         if number not in self._names:
-            self._names[number] = blockdev.read_device_name(self.root, *number)
+            self._names[number] = blockdev.read_device_name(self.machine, *number)
         return self._names[number]
 
     def read_allocation(self, loop: LoopDevice, mounts: tuple[MountInfo, ...]) -> tuple[int, int] | None:
@@ -193,6 +190,11 @@ class KernelView:
         """Device-mapper devices by number; empty where the kernel has none."""
         return self._once("dm", self._reader.read_dm)
 
+    @property
+    def has_device_mapper(self) -> bool:
+        """Whether this kernel has it; it may still not be readable."""
+        return self._reader.dm is not None
+
     def dm_status(self, major: int, minor: int) -> str | None:
         """The status of one device's first target by one system call; None if it is gone, or it would cost more."""
         dm = self._reader.dm
@@ -215,26 +217,25 @@ class KernelView:
 
     def statvfs(self, path: str) -> StatVfs:
         """statvfs(3) of the file system at a path of the mount table."""
-        return self._once(("statvfs", path), lambda: self._read_statvfs(path))
+        return self._once(("statvfs", path), lambda: self._reader.read_statvfs(path))
 
     def ustat(self, major: int, minor: int) -> Ustat | None:
         """ustat(2) by device number: reaches hidden super blocks. None if there is none, or it cannot be asked."""
-        return self._once(("ustat", major, minor), lambda: read_ustat(major, minor) if self.root.is_live else None)
+        return self._once(("ustat", major, minor), lambda: self._read_ustat(major, minor))
 
     @property
     def super_blocks(self) -> tuple[Number, ...]:
         """The device numbers of file systems, mounted or not, that may hold the upper of a union."""
-        return self._once("super_blocks", lambda: super_blocks.read_numbers(self.root, self.mounts))
+        return self._once("super_blocks", lambda: super_blocks.read_numbers(self._reader.machine, self.mounts))
 
     def alike(self, path: str, others: Sequence[Place]) -> tuple[Place, ...]:
         """Those of `others` that have the very room which statvfs of `path` shows now. Not kept."""
-        if not self.root.is_live:
-            return super_blocks.alike(path, others, self.statvfs, self.ustat)
-        return super_blocks.alike(path, others, lambda one: read_statvfs(self._live_path(one)), read_ustat)
+        ask = self._reader.machine.ask
+        return super_blocks.alike(path, others, lambda one: ask(STATVFS, one), self._read_ustat)
 
     def stat_device(self, path: str) -> Number:
         """(major, minor) of st_dev at a path of the mount table."""
-        return self._once(("device", path), lambda: _device_of(self._live_path(path)))
+        return self._once(("device", path), lambda: self._reader.machine.ask(STAT, path).device)
 
     def pending_bytes(self, major: int, minor: int) -> int | None:
         """Dirty data of a device's file system, exact; None without debugfs or the privilege to read it."""
@@ -261,12 +262,12 @@ class KernelView:
 
     def btrfs_uuid(self, mount: MountInfo) -> str | None:
         """Which of them a mount is of; None if that cannot be known."""
-        told = btrfs.read_uuid(self._live_path(mount.mount_point)) if self.root.is_live else None
+        told = btrfs.read_uuid(self._reader.machine, mount.mount_point)
         return btrfs.choose_uuid(self.btrfs, told, self._source_device(mount.source))
 
     def btrfs_copies(self, uuid: str, kind: str) -> int:
         """How often a btrfs writes its `data` or its `metadata` to one device."""
-        return btrfs.read_copies(self.root, uuid, kind)
+        return btrfs.read_copies(self._reader.machine, uuid, kind)
 
     def btrfs_promised_bytes(self, uuid: str) -> int | None:
         """Data that a btrfs has accepted and that its statvfs does not count yet."""
@@ -276,7 +277,7 @@ class KernelView:
     def btrfs_errors_count(self, uuid: str) -> int | None:
         """Errors that the devices of a btrfs have had; None if the kernel does not tell."""
         read = self._reader.files.read
-        return self._once(("btrfs errors", uuid), lambda: btrfs.read_errors_count(self.root, uuid, read))
+        return self._once(("btrfs errors", uuid), lambda: btrfs.read_errors_count(self._reader.machine, uuid, read))
 
     def file_allocation(self, loop: LoopDevice) -> tuple[int, int] | None:
         """(size, allocated bytes) of a loop's backing file; None if no path leads to that very file."""
@@ -298,20 +299,13 @@ class KernelView:
         folder, _, name = source.rpartition("/")
         if folder == "/dev/mapper":
             return next((number for number, device in self.dm.items() if device.name == name), None)
-        return btrfs.read_number(self.root.sys / "block" / name) if folder == "/dev" else None
+        return btrfs.read_number(self._reader.machine, self.root.sys / "block" / name) if folder == "/dev" else None
 
-    def _read_statvfs(self, path: str) -> StatVfs:
-        self._must_be_live(path)
-        return self._reader.read_statvfs(path)
-
-    def _live_path(self, path: str) -> str:
-        """The path from here. A captured machine has no file systems to ask: this one's would be a lie."""
-        self._must_be_live(path)
-        return self._reader.world.path(path)
-
-    def _must_be_live(self, path: str) -> None:
-        if not self._reader.is_live:
-            raise OSError(errno.EOPNOTSUPP, "a captured machine has no mounted file systems", path)
+    def _read_ustat(self, major: int, minor: int) -> Ustat | None:
+        try:
+            return self._reader.machine.ask(USTAT, f"{major}:{minor}")
+        except OSError:
+            return None
 
     def _once(self, key: object, read: Callable[[], _T]) -> _T:
         if key not in self._memory:
@@ -332,8 +326,3 @@ class _Failed:
 
     def __init__(self, error: Exception) -> None:
         self.error = error
-
-
-def _device_of(path: str) -> Number:
-    device = os.stat(path).st_dev
-    return os.major(device), os.minor(device)

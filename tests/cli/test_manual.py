@@ -44,7 +44,7 @@ def test_every_verb_and_option_is_in_the_manual(verb: Verb) -> None:
     line = re.search(rf"^\| \*\*overlaywatch {verb.name}\*\*(.*)$", SYNOPSIS, re.MULTILINE)
     assert line is not None
     assert set(re.findall(r"--[a-z][a-z.-]*", line[1])) == options_of(verb) - {"--help", "-h"}
-    assert metavars_of(verb) <= set(re.findall(r"\*([A-Z_:]+)\*", line[1]))
+    assert metavars_of(verb) <= set(re.findall(r"\*([A-Z_:]+(?:\.tar)?)\*", line[1]))
 
     assert re.search(rf"^\*\*{verb.name}\*\*", chapter(PROGRAM, "VERBS"), re.MULTILINE)
     described = chapter(PROGRAM, "OPTIONS")

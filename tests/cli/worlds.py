@@ -11,6 +11,8 @@ from overlaywatch.cli.dispatch import dispatch
 from overlaywatch.cli.world import World
 from overlaywatch.config.load import Gathered, gather, load
 from overlaywatch.config.settings import Settings
+from overlaywatch.kernel.capture import Capture
+from overlaywatch.kernel.captured import Manifest
 from overlaywatch.model import Tick
 from overlaywatch.ports import Plan
 from overlaywatch.sources.already_copied import AlreadyCopied
@@ -36,6 +38,7 @@ class Stage:
     monotonic: float = ticks.NOW
     resolve: Callable[[str], str] = str
     """Where a path leads to: to itself."""
+    capture: Capture = field(default_factory=lambda: Capture(Manifest(), {}, {}))
     ran: "list[RunOptions]" = field(default_factory=list)
 
     def run(self, *words: str) -> int:
@@ -58,6 +61,7 @@ class Stage:
             plan=lambda _: (self.tick(), tuple(self.plans)),
             daemon=self._daemon,
             resolve=self.resolve,
+            record=lambda _: (self.tick(), self.capture),
         )
 
     def _load(self, path: str | None) -> tuple[Settings, tuple[str, ...]]:

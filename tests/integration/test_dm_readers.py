@@ -16,7 +16,7 @@ from overlaywatch.kernel.dm_dmsetup import DmsetupReader
 from overlaywatch.kernel.dm_ioctl import IoctlReader
 from overlaywatch.kernel.dm_open import open_dm_reader
 from overlaywatch.kernel.dm_target import parse_snapshot_status, parse_snapshot_table, parse_thin_pool_status
-from overlaywatch.kernel.root import KernelRoot
+from overlaywatch.kernel.machine import LiveMachine
 from overlaywatch.model import LayerState
 from tests.integration import devices
 from tests.integration.devices import MIB, SECTOR
@@ -344,7 +344,7 @@ def test_control_device_tells_of_events(reader: IoctlReader, scratch: Path) -> N
 @pytest.mark.parametrize(("choice", "name"), [("auto", "ioctl"), ("ioctl", "ioctl"), ("dmsetup", "dmsetup")])
 def test_opening_by_choice(choice: str, name: str) -> None:
     """The setting chooses the way; `auto` is ioctl where it works."""
-    opened = open_dm_reader(choice, KernelRoot())
+    opened = open_dm_reader(choice, LiveMachine())
     assert opened is not None
     with contextlib.closing(opened):
         assert opened.name == name
@@ -355,9 +355,9 @@ def test_without_privilege_every_look_says_why() -> None:
     program = (
         "import os\n"
         "from overlaywatch.kernel.dm_open import open_dm_reader\n"
-        "from overlaywatch.kernel.root import KernelRoot\n"
+        "from overlaywatch.kernel.machine import LiveMachine\n"
         "os.setuid(65534)\n"
-        "reader = open_dm_reader('auto', KernelRoot())\n"
+        "reader = open_dm_reader('auto', LiveMachine())\n"
         "try: reader.devices()\n"
         "except PermissionError as error: print(error)\n"
     )

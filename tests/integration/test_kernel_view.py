@@ -14,7 +14,7 @@ import pytest
 
 from overlaywatch.kernel.dm_open import open_dm_reader
 from overlaywatch.kernel.loop import LoopDevice
-from overlaywatch.kernel.root import KernelRoot
+from overlaywatch.kernel.machine import LiveMachine
 from overlaywatch.kernel.uevent import Uevent, UeventSocket
 from overlaywatch.kernel.view import KernelReader
 from tests.integration import devices
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.kernel
 @pytest.fixture
 def reader() -> Iterator[KernelReader]:
     """A reader of this kernel, as the daemon has it."""
-    root = KernelRoot()
-    with contextlib.closing(KernelReader(root, open_dm_reader("auto", root))) as opened:
+    machine = LiveMachine()
+    with contextlib.closing(KernelReader(machine, open_dm_reader("auto", machine))) as opened:
         yield opened
 
 
@@ -164,10 +164,10 @@ def test_swap_on_zram_is_no_room(reader: KernelReader, kernel_module: ModuleLoad
 WORLD = """
 import json, subprocess, sys
 from pathlib import Path
-from overlaywatch.kernel.root import KernelRoot
+from overlaywatch.kernel.machine import LiveMachine
 from overlaywatch.kernel.view import KernelReader
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "private", sys.argv[1]], check=True)
-view = KernelReader(KernelRoot(), None).look()
+view = KernelReader(LiveMachine(), None).look()
 private = "private" in {mount.source for mount in view.mounts}
 Path(sys.argv[2] + ".new").write_text(json.dumps([private, view.statvfs(sys.argv[1]).blocks]))
 Path(sys.argv[2] + ".new").rename(sys.argv[2])

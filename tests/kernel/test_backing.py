@@ -6,10 +6,8 @@ from pathlib import Path
 
 from overlaywatch.kernel.backing import BackingFiles, candidate_paths
 from overlaywatch.kernel.loop import LoopDevice
+from overlaywatch.kernel.machine import LiveMachine
 from overlaywatch.kernel.mountinfo import MountInfo
-from overlaywatch.kernel.namespace import MountWorld
-
-WORLD = MountWorld(Path("/proc/self/mountinfo"))
 
 
 def loop_over(file: Path, seen_as: str, deleted: bool = False) -> LoopDevice:
@@ -49,7 +47,7 @@ def sparse(file: Path) -> Path:
 def test_file_under_its_own_path(tmp_path: Path) -> None:
     """Size and allocation, as stat(2) has them."""
     file = sparse(tmp_path / "cow")
-    size, allocated = BackingFiles(WORLD).allocation(loop_over(file, str(file)), ()) or (0, 0)
+    size, allocated = BackingFiles(LiveMachine()).allocation(loop_over(file, str(file)), ()) or (0, 0)
     assert size == 2**20
     assert 4096 <= allocated < 2**20
 
@@ -58,7 +56,7 @@ def test_file_whose_mount_was_moved(tmp_path: Path) -> None:
     """Below another mount point the same end of the path leads to it."""
     file = sparse(tmp_path / "run/live/overlay/cow")
     loop = loop_over(file, "/live/overlay/cow")
-    files = BackingFiles(WORLD)
+    files = BackingFiles(LiveMachine())
     assert files.allocation(loop, [mount_at(tmp_path / "run/live")]) is not None
     assert files.allocation(loop, ()) is not None, "the path that was found is remembered"
 
@@ -67,19 +65,19 @@ def test_another_file_under_the_path_does_not_count(tmp_path: Path) -> None:
     """What was put in its place is not the backing file, also when the path was right before."""
     file = sparse(tmp_path / "cow")
     loop = loop_over(file, str(file))
-    files = BackingFiles(WORLD)
+    files = BackingFiles(LiveMachine())
     assert files.allocation(loop, ()) is not None
     file.rename(tmp_path / "moved")
     sparse(file)
     assert files.allocation(loop, ()) is None
-    assert BackingFiles(WORLD).allocation(loop, ()) is None
+    assert BackingFiles(LiveMachine()).allocation(loop, ()) is None
 
 
 def test_file_that_cannot_be_found_is_looked_for_once(tmp_path: Path) -> None:
     """Until something changes; then again."""
     file = sparse(tmp_path / "cow")
     loop = loop_over(file, "/nowhere/cow")
-    files = BackingFiles(WORLD)
+    files = BackingFiles(LiveMachine())
     assert files.allocation(loop, ()) is None
     assert files.allocation(loop, [mount_at(tmp_path)]) is None
     files.forget()

@@ -15,8 +15,8 @@ from overlaywatch.kernel.blockdev import (
     read_pending_bytes,
     read_size_bytes,
 )
+from overlaywatch.kernel.captured import CapturedMachine
 from overlaywatch.kernel.errors import KernelTextError
-from overlaywatch.kernel.root import KernelRoot
 
 # Linux 6.12: /sys/kernel/debug/bdi/254:0/stats
 STATS = b"""BdiWriteback:           1024 kB
@@ -37,7 +37,7 @@ state:                     1
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> KernelRoot:
+def machine(tmp_path: Path) -> CapturedMachine:
     """A machine with one ext4 on dm-0."""
     device = tmp_path / "sys/devices/virtual/block/dm-0"
     device.mkdir(parents=True)
@@ -48,23 +48,23 @@ def root(tmp_path: Path) -> KernelRoot:
     (tmp_path / "sys/fs/ext4/dm-0/errors_count").write_text("4\n")
     (tmp_path / "sys/kernel/debug/bdi/254:0").mkdir(parents=True)
     (tmp_path / "sys/kernel/debug/bdi/254:0/stats").write_bytes(STATS)
-    return KernelRoot.below(tmp_path)
+    return CapturedMachine(tmp_path)
 
 
-def test_facts_of_a_device(root: KernelRoot) -> None:
+def test_facts_of_a_device(machine: CapturedMachine) -> None:
     """Its name, size, dirty data and counted errors."""
-    assert read_device_name(root, 254, 0) == "dm-0"
-    assert read_size_bytes(root, 254, 0) == 3072000 * 512
-    assert read_pending_bytes(root, 254, 0) == (153600 + 1024) * 1024
-    assert read_errors_count(root, "dm-0") == 4
+    assert read_device_name(machine, 254, 0) == "dm-0"
+    assert read_size_bytes(machine.root, 254, 0) == 3072000 * 512
+    assert read_pending_bytes(machine.root, 254, 0) == (153600 + 1024) * 1024
+    assert read_errors_count(machine.root, "dm-0") == 4
 
 
-def test_what_is_not_there_is_unknown(root: KernelRoot) -> None:
+def test_what_is_not_there_is_unknown(machine: CapturedMachine) -> None:
     """No device, no debugfs, no ext4: None, never 0."""
-    assert read_device_name(root, 254, 1) is None
-    assert read_size_bytes(root, 254, 1) is None
-    assert read_pending_bytes(root, 254, 1) is None
-    assert read_errors_count(root, "dm-1") is None
+    assert read_device_name(machine, 254, 1) is None
+    assert read_size_bytes(machine.root, 254, 1) is None
+    assert read_pending_bytes(machine.root, 254, 1) is None
+    assert read_errors_count(machine.root, "dm-1") is None
 
 
 @given(st.binary())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from overlaywatch.kernel.captured import CapturedMachine
 from overlaywatch.kernel.dm_open import DeniedReader, has_device_mapper, open_dm_reader
-from overlaywatch.kernel.root import KernelRoot
 
 DEVICES = """Character devices:
   1 mem
@@ -30,7 +30,12 @@ def test_captured_machine_is_not_asked(tmp_path: Path) -> None:
     """Its device-mapper would be this machine's."""
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/devices").write_text(DEVICES)
-    assert open_dm_reader("auto", KernelRoot.below(tmp_path)) is None
+    opened = open_dm_reader("auto", CapturedMachine(tmp_path))
+    assert isinstance(opened, DeniedReader)
+    with pytest.raises(FileNotFoundError, match=r"not in the capture.*/dm"):
+        opened.devices()
+    (tmp_path / "proc/devices").write_text(DEVICES.replace("254 device-mapper\n", ""))
+    assert open_dm_reader("auto", CapturedMachine(tmp_path)) is None
 
 
 def test_denied_reader_says_why_at_every_look() -> None:

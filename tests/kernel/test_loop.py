@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overlaywatch.kernel.captured import CapturedMachine
 from overlaywatch.kernel.errors import KernelTextError
-from overlaywatch.kernel.loop import LoopDevice, parse_loop, parse_loop_status64, read_loops
-from overlaywatch.kernel.root import KernelRoot
+from overlaywatch.kernel.loop import LoopDevice, LoopStatus, parse_loop, parse_loop_status64, read_loops
 
 ATTRIBUTES = {
     "loop/backing_file": b"/overlay (deleted)\n",
@@ -25,7 +25,7 @@ ATTRIBUTES = {
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> KernelRoot:
+def machine(tmp_path: Path) -> CapturedMachine:
     """A machine with a bound loop, an unbound one and a disk."""
     for name, content in ATTRIBUTES.items():
         file = tmp_path / "sys/block/loop2" / name
@@ -34,12 +34,12 @@ def root(tmp_path: Path) -> KernelRoot:
     for name in ("loop3", "vda"):
         (tmp_path / "sys/block" / name).mkdir()
         (tmp_path / "sys/block" / name / "size").write_text("0\n")
-    return KernelRoot.below(tmp_path)
+    return CapturedMachine(tmp_path)
 
 
-def test_only_loops_with_a_file(root: KernelRoot) -> None:
+def test_only_loops_with_a_file(machine: CapturedMachine) -> None:
     """An unbound loop and a disk are left out; of a captured machine no ioctl is asked."""
-    assert read_loops(root) == {
+    assert read_loops(machine) == {
         (7, 2): LoopDevice(
             major=7,
             minor=2,
@@ -74,7 +74,7 @@ def test_loop_round_trip(path: bytes, offset: int, sizelimit: int) -> None:
 def test_status_round_trip(major: int, minor: int, inode: int) -> None:
     """Device and inode of the backing file are the first two fields of struct loop_info64."""
     answer = struct.pack("=QQ", os.makedev(major, minor), inode) + bytes(216)
-    assert parse_loop_status64(answer) == ((major, minor), inode)
+    assert parse_loop_status64(answer) == LoopStatus((major, minor), inode)
     loop = parse_loop("loop2", ATTRIBUTES, parse_loop_status64(answer))
     assert (loop.backing_device, loop.backing_inode) == ((major, minor), inode)
 

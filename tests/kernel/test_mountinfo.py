@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overlaywatch.kernel.errors import KernelTextError
+from overlaywatch.kernel.kept_file import KeptFile
 from overlaywatch.kernel.mountinfo import MountInfo, MountTable, parse_mountinfo, split_options
 
 DATA = Path(__file__).with_name("data")
@@ -127,7 +128,7 @@ def test_table_is_parsed_again_only_when_it_changes(tmp_path: Path) -> None:
     """While the bytes are the same the very same records are given."""
     file = tmp_path / "mountinfo"
     file.write_text(LINE + "\n")
-    table = MountTable(file, announced=False, clock=lambda: 0.0)
+    table = MountTable(KeptFile(file), announced=False, clock=lambda: 0.0)
     first = table.read()
     assert table.read() is first
     file.write_text(LINE.replace("/mnt2", "/mnt3") + "\n")
@@ -140,7 +141,7 @@ def test_announced_table_is_read_again_after_a_minute(tmp_path: Path) -> None:
     now = 0.0
     file = tmp_path / "mountinfo"
     file.write_text(LINE + "\n")
-    table = MountTable(file, announced=True, clock=lambda: now)
+    table = MountTable(KeptFile(file), announced=True, clock=lambda: now)
     table.read()
     file.write_text(LINE.replace("/mnt2", "/mnt3") + "\n")
     now = 59.0
@@ -152,7 +153,7 @@ def test_announced_table_is_read_again_after_a_minute(tmp_path: Path) -> None:
 
 def test_this_machine_has_a_root() -> None:
     """The live table of this machine is read by poll and pread."""
-    table = MountTable(Path("/proc/self/mountinfo"), announced=True, clock=lambda: 0.0)
+    table = MountTable(KeptFile(Path("/proc/self/mountinfo")), announced=True, clock=lambda: 0.0)
     first = table.read()
     assert "/" in {mount.mount_point for mount in first}
     assert table.read() is first

@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overlaywatch.kernel.captured import CapturedMachine
 from overlaywatch.kernel.mountinfo import parse_mountinfo
-from overlaywatch.kernel.root import KernelRoot
 from overlaywatch.kernel.statfs import StatVfs, Ustat
 from overlaywatch.kernel.super_blocks import alike, parse_nfs_volumes, parse_number, read_numbers
 
@@ -52,7 +52,7 @@ def test_local_file_systems_are_asked_and_no_others(tmp_path: Path) -> None:
     (tmp_path / "proc/fs/nfsfs").mkdir(parents=True)
     (tmp_path / "proc/fs/nfsfs/volumes").write_text(VOLUMES, "utf-8")
 
-    found = read_numbers(KernelRoot.below(tmp_path), parse_mountinfo(MOUNTS))
+    found = read_numbers(CapturedMachine(tmp_path), parse_mountinfo(MOUNTS))
 
     assert {(8, 2), (0, 22), (0, 23), (0, 31)} <= set(found)
     assert not {(8, 1), (0, 20), (0, 5), (0, 24), (0, 30), (0, 45)} & set(found)
@@ -61,7 +61,7 @@ def test_local_file_systems_are_asked_and_no_others(tmp_path: Path) -> None:
 
 def test_a_machine_without_sysfs_still_has_anonymous_numbers(tmp_path: Path) -> None:
     """They are those below the highest of the mount table, and a few more."""
-    found = read_numbers(KernelRoot.below(tmp_path), parse_mountinfo(MOUNTS))
+    found = read_numbers(CapturedMachine(tmp_path), parse_mountinfo(MOUNTS))
 
     assert (0, 23) in found
 

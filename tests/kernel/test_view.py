@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from overlaywatch.kernel.captured import CapturedMachine
 from overlaywatch.kernel.cmdline import parse_cmdline
 from overlaywatch.kernel.devmapper import DmDevice
 from overlaywatch.kernel.errors import KernelTextError
-from overlaywatch.kernel.root import KernelRoot
+from overlaywatch.kernel.machine import LiveMachine
 from overlaywatch.kernel.view import KernelReader
 
 DATA = Path(__file__).with_name("data")
@@ -103,7 +104,7 @@ def dm() -> CountingDm:
 @pytest.fixture
 def reader(machine: Path, dm: CountingDm, clock: Clock) -> Iterator[KernelReader]:
     """A reader of the captured machine."""
-    opened = KernelReader(KernelRoot.below(machine), dm, clock=clock)
+    opened = KernelReader(CapturedMachine(machine), dm, clock=clock)
     yield opened
     opened.close()
 
@@ -187,9 +188,9 @@ def test_swap_on_zram_is_left_out(reader: KernelReader, machine: Path) -> None:
 def test_captured_machine_is_never_mixed_with_this_one(reader: KernelReader) -> None:
     """Figures of this machine's file systems under the names of another would be lies."""
     view = reader.look()
-    with pytest.raises(OSError, match="captured machine"):
+    with pytest.raises(OSError, match="part of every capture"):
         view.statvfs("/")
-    with pytest.raises(OSError, match="captured machine"):
+    with pytest.raises(OSError, match="part of every capture"):
         view.stat_device("/")
     assert view.ustat(0, 5) is None
     assert view.file_allocation(view.loops[7, 2]) is None
@@ -198,7 +199,7 @@ def test_captured_machine_is_never_mixed_with_this_one(reader: KernelReader) -> 
 def test_device_mapper_that_comes_later(machine: Path, clock: Clock) -> None:
     """A kernel without device-mapper is asked again every minute: the module may be loaded later."""
     later: list[CountingDm] = []
-    reader = KernelReader(KernelRoot.below(machine), None, lambda: later[0] if later else None, clock)
+    reader = KernelReader(CapturedMachine(machine), None, lambda: later[0] if later else None, clock)
     assert reader.look().dm == {}
     assert reader.look().dm_status(254, 0) is None
     later.append(CountingDm())
@@ -211,7 +212,7 @@ def test_device_mapper_that_comes_later(machine: Path, clock: Clock) -> None:
 
 def test_this_machine() -> None:
     """The live kernel is read through the same door."""
-    reader = KernelReader(KernelRoot(), None)
+    reader = KernelReader(LiveMachine(), None)
     view = reader.look()
     assert view.meminfo.total > 0
     assert view.statvfs("/").blocks >= 0
