@@ -39,6 +39,7 @@ from overlaywatch.kernel.view import KernelReader, KernelView
 from overlaywatch.model import Tick, Verdict
 from overlaywatch.ports import Action, ActionContext, Plan, Source, Surroundings
 from overlaywatch.sources.already_copied import AlreadyCopied, already_copied
+from overlaywatch.sources.aufs import AufsSource
 from overlaywatch.sources.dm_snapshot import DmSnapshotSource
 from overlaywatch.sources.filesystem import FilesystemSource
 from overlaywatch.sources.links import DmPassThroughSource, LoopSource
@@ -57,6 +58,7 @@ SOURCES: Final[tuple[Callable[[], Source[KernelView]], ...]] = (
     DmPassThroughSource,
     LoopSource,
     OverlaySource,
+    AufsSource,
     FilesystemSource,
     TmpfsSource,
     RamfsSource,

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar, cast
 
 from overlaywatch.kernel import blockdev, btrfs, super_blocks
+from overlaywatch.kernel.aufs import Branch, read_branches
 from overlaywatch.kernel.backing import STAT, BackingFiles
 from overlaywatch.kernel.cmdline import parse_cmdline
 from overlaywatch.kernel.devmapper import DmDevice, DmReader
@@ -222,6 +223,10 @@ class KernelView:
     def ustat(self, major: int, minor: int) -> Ustat | None:
         """ustat(2) by device number: reaches hidden super blocks. None if there is none, or it cannot be asked."""
         return self._once(("ustat", major, minor), lambda: self._read_ustat(major, minor))
+
+    def aufs_branches(self, si: str) -> tuple[Branch, ...] | None:
+        """The branches of the union on `/`. To be asked once, and of no other union: see kernel/aufs.py."""
+        return read_branches(self.root, si)
 
     @property
     def super_blocks(self) -> tuple[Number, ...]:

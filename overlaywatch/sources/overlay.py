@@ -6,12 +6,13 @@ path leads there any more (ovl_statfs in fs/overlayfs/super.c); which file syste
 `overlayfs` is the type's name before it came into the kernel, on Ubuntu until 14.10 and openSUSE.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from overlaywatch.kernel.mountinfo import MountInfo
 from overlaywatch.kernel.statfs import StatVfs
 from overlaywatch.kernel.view import KernelView
-from overlaywatch.model import SWAPPABLE_RAM, Failure, Layer, LayerId, LayerKind, Reading, super_block_ref
+from overlaywatch.model import SWAPPABLE_RAM, Failure, Layer, LayerId, LayerKind, LayerState, Reading, super_block_ref
 from overlaywatch.ports import Found
 from overlaywatch.sources.mounts import upperdir
 from overlaywatch.sources.shared import (
@@ -23,7 +24,7 @@ from overlaywatch.sources.shared import (
     peek_by_statvfs,
     unreadable,
 )
-from overlaywatch.sources.uppers import Union, Upper, Uppers, union_reading
+from overlaywatch.sources.uppers import Shown, Union, Upper, Uppers, union_reading
 
 FSTYPES: Final = frozenset({"overlay", "overlayfs"})
 
@@ -48,15 +49,14 @@ class OverlaySource:
             groups = by_super_block(view, FSTYPES)
             self._unions = [_union(*group) for group in groups.items() if upperdir(group[1][0].super_options)]
             self._layers.clear()
-        layers, readings, uppers = [], [], []
+        layers, readings, shown = [], [], []
         for union, mount_points in self._unions:
             stat, reading = self._look(view, union)
             layer, upper = self._layer(view, union, mount_points, stat, now)
             layers.append(layer)
-            readings.append(reading)
-            if stat is not None:
-                uppers.append((upper, stat))
-        below = self._uppers.hidden(view, uppers)
+            readings.append(_read_only(reading) if upper.read_only else reading)
+            shown += [Shown(upper, stat)] if stat else []
+        below = self._uppers.hidden(view, shown)
         return Found([*layers, *below.layers], [*readings, *below.readings], stacked=below.stacked)
 
     def peek(self, view: KernelView, layer: Layer, before: Reading) -> Reading | None:
@@ -88,6 +88,10 @@ def _union(device: Device, mounts: list[MountInfo]) -> tuple[Union, tuple[str, .
     return Union(device, path, upperdir(mounts[0].super_options)), (path, *others)
 
 
+def _read_only(reading: Reading) -> Reading:
+    return replace(reading, state=LayerState.READ_ONLY, reason="the file system of its upper directory is read-only")
+
+
 def _id(union: Union) -> LayerId:
     return LayerId(f"overlay:{union.path}")
 
@@ -104,6 +108,6 @@ def _layer(union: Union, mount_points: tuple[str, ...], upper: Upper) -> Layer:
         mount_points=mount_points,
         details={
             "upperdir": union.upper,
-            "upper_hidden": upper.hidden is not None or not upper.rests_on.startswith("sb:"),
+            "upper_hidden": upper.hidden is not None or not upper.is_known,
         },
     )

@@ -31,6 +31,7 @@ from overlaywatch.model import (
 from overlaywatch.ports import Found
 from overlaywatch.sources.shared import (
     FSTYPES,
+    READ_ONLY_OPTION,
     Device,
     Memo,
     by_super_block,
@@ -58,10 +59,28 @@ class Union:
 
 @dataclass(frozen=True, slots=True)
 class Upper:
-    """What a union rests on. `hidden` is the upper's file system where no mount leads to it: no other source has it."""
+    """What a union rests on. `hidden` is the upper's file system where no mount leads to it: no other source has it.
+
+    `read_only` says that this file system takes no data any more, while the union goes on being mounted `rw`.
+    """
 
     rests_on: Ref
     hidden: Layer | None = None
+    read_only: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is a certain file system, and not only what the figures prove."""
+        return self.rests_on.startswith("sb:")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An upper, and what statvfs of the union on top of it says; not `exact` if sizes of other branches are in it."""
+
+    upper: Upper
+    stat: StatVfs
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +114,23 @@ class Uppers:
         self._known[union.device] = known
         return known.upper
 
-    def hidden(self, view: KernelView, uppers: Iterable[tuple[Upper, StatVfs]]) -> Found:
+    def hidden(self, view: KernelView, uppers: Iterable[Shown]) -> Found:
         """The hidden layers, each once, with the figures of a union on top of it."""
-        layers = {upper.hidden.id: (upper.hidden, stat) for upper, stat in uppers if upper.hidden is not None}
+        layers = {one.upper.hidden.id: (one.upper.hidden, one) for one in uppers if one.upper.hidden is not None}
         stacked = [ref for layer, _ in layers.values() for ref in layer.rests_on if _is_stacked(view, ref)]
-        readings = [self._reading(view, layer, stat) for layer, stat in layers.values()]
+        readings = [self._reading(view, layer, shown) for layer, shown in layers.values()]
         return Found(layers=[layer for layer, _ in layers.values()], readings=readings, stacked=stacked)
 
-    def _reading(self, view: KernelView, layer: Layer, stat: StatVfs) -> Reading:
+    def _reading(self, view: KernelView, layer: Layer, shown: Shown) -> Reading:
         pending = None
         if layer.kind is LayerKind.FILESYSTEM and any(_is_stacked(view, ref) for ref in layer.rests_on):
             pending = pending_bytes(view, _device(layer.device))
-        return self._memo.reading(layer.id, (stat, pending), lambda: statvfs_reading(layer.id, stat, pending))
+        return self._memo.reading(layer.id, (shown, pending), lambda: _hidden_reading(layer.id, shown, pending))
+
+
+def _hidden_reading(layer: LayerId, shown: Shown, pending: int | None) -> Reading:
+    reading = statvfs_reading(layer, shown.stat, pending)
+    return reading if shown.exact else replace(reading, size_bytes=None, used_bytes=None, inodes=None)
 
 
 def _is_settled(view: KernelView, known: _Known, stat: StatVfs, now: float) -> bool:
@@ -175,16 +199,20 @@ def _above(view: KernelView, path: str) -> Iterator[MountInfo]:
 def _upper(view: KernelView, union: Union, stat: StatVfs, number: Device | None) -> Upper:
     if number is None:
         return Upper(_by_figures(union, stat))
+    own = super_block_ref(*number)
     if number in by_super_block(view, FSTYPES | {"tmpfs"}):
-        return Upper(super_block_ref(*number))
+        return Upper(own)
+    if any(info.device == number and READ_ONLY_OPTION in info.super_options for info in view.mounts):
+        return Upper(own, read_only=True)
+    return Upper(own, _hidden(view, number, stat))
+
+
+def _hidden(view: KernelView, number: Device, stat: StatVfs) -> Layer | None:
+    """A layer for a file system that no mount leads to; None for a number that says nothing of what it lies on."""
+    name = f"{number[0]}:{number[1]}"
     if number[0]:
-        name = view.device_name(*number) or f"{number[0]}:{number[1]}"
-        layer = _hidden(LayerKind.FILESYSTEM, name, number, block_ref(*number))
-    elif is_like_tmpfs(stat):
-        layer = _hidden(LayerKind.TMPFS, f"{number[0]}:{number[1]}", number, SWAPPABLE_RAM)
-    else:
-        return Upper(super_block_ref(*number))
-    return Upper(super_block_ref(*number), layer)
+        return _layer(LayerKind.FILESYSTEM, view.device_name(*number) or name, name, number, block_ref(*number))
+    return _layer(LayerKind.TMPFS, name, name, number, SWAPPABLE_RAM) if is_like_tmpfs(stat) else None
 
 
 def union_reading(layer: LayerId, stat: StatVfs) -> Reading:
@@ -205,7 +233,7 @@ def is_like_tmpfs(stat: StatVfs) -> bool:
     return stat.block_size in PAGES and stat.blocks_available == stat.blocks_free and stat.files > 0
 
 
-def _hidden(kind: LayerKind, name: str, number: Device, below: Ref) -> Layer:
+def _layer(kind: LayerKind, name: str, device: str, number: Device, below: Ref) -> Layer:
     return Layer(
         id=LayerId(f"{kind.value}:{name}"),
         kind=kind,
@@ -213,7 +241,7 @@ def _hidden(kind: LayerKind, name: str, number: Device, below: Ref) -> Layer:
         rests_on=(below,),
         failure=Failure.ENOSPC,
         reclaimable=True,
-        device=f"{number[0]}:{number[1]}",
+        device=device,
         details={"hidden": True},
     )
 

@@ -4,6 +4,7 @@
 import errno
 from collections.abc import Mapping, Sequence
 
+from overlaywatch.kernel.aufs import Branch
 from overlaywatch.kernel.btrfs import choose_uuid
 from overlaywatch.kernel.devmapper import DmDevice
 from overlaywatch.kernel.loop import LoopDevice
@@ -37,11 +38,13 @@ class StaticView(KernelView):
         promised: int | None = None,
         memory: MemInfo = MEMORY,
         words: tuple[str, ...] = ("root=live:LABEL=LIVE",),
+        branches: Mapping[str, tuple[Branch, ...]] | None = None,
     ) -> None:
         self._table = parse_mountinfo(mountinfo)
         self._dm, self._loops, self._names = dm or {}, {loop.device: loop for loop in loops}, names or {}
         self._statvfs, self._devices, self._ustat = statvfs or {}, devices or {}, ustat or {}
         self._btrfs, self._promised = btrfs or {}, promised
+        self._branches = branches or {}
         self._allocations, self._errors, self._memory_info, self._words = allocations or {}, errors, memory, words
 
     @property
@@ -88,6 +91,10 @@ class StaticView(KernelView):
     def ustat(self, major: int, minor: int) -> Ustat | None:
         """The figures of a super block it was made with."""
         return self._ustat.get((major, minor))
+
+    def aufs_branches(self, si: str) -> tuple[Branch, ...] | None:
+        """The branches of a union it was made with."""
+        return self._branches.get(si)
 
     @property
     def super_blocks(self) -> tuple[Number, ...]:
