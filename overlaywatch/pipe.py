@@ -6,6 +6,7 @@ must not know who reads or writes, or any file descriptor. The engine believes n
 the frontend: parse_report() gives it a checked record, or FrameError.
 
     engine → frontend   {"type": "tick", "status": {...}, "daemon": {...}}     schema.py
+                        {"type": "receivers", "urls": [...]}                   others than those that it was forked with
                         {"type": "notify", ...}                                actions/notification.py
                         {"type": "goodbye"}                                    deliver what is pending, then exit
     frontend → engine   {"type": "listening", ...}  Listening

@@ -18,7 +18,7 @@ from overlaywatch.engine.daemon import Engine
 from overlaywatch.engine.folder import run_directory
 from overlaywatch.engine.parts import Parts
 from overlaywatch.frontend import textfile
-from overlaywatch.frontend.process import FrontendHandle, prepare, spawn
+from overlaywatch.frontend.process import FrontendHandle, prepare, renewed, spawn
 from overlaywatch.kernel.captured import CapturedMachine
 
 DEFAULT_LISTEN: Final = "127.0.0.1:10087"
@@ -43,10 +43,16 @@ class Service:
         self._listen = options.listen or (DEFAULT_LISTEN,)
         self._textfile = None if options.textfile is None else textfile.prepare(options.textfile)
         self._captured = options.captured
-        self.settings, self.warnings = self.load()
+        self.settings, self.warnings = self._read()
+        self._frontend = prepare(self._listen, registry.urls(self.settings), self._textfile)
 
     def load(self) -> tuple[Settings, tuple[str, ...]]:
-        """Settings and warnings; what a frontend needs from files is read now. Raises ConfigErrors, AddressError."""
+        """Read again: settings and warnings; the next frontend is for them. Raises ConfigErrors."""
+        loaded = self._read()
+        self._frontend = renewed(self._frontend, registry.urls(loaded[0]))
+        return loaded
+
+    def _read(self) -> tuple[Settings, tuple[str, ...]]:
         captured = self._captured
         settings, warnings = load(
             captured.folder if captured else ROOT,
@@ -54,9 +60,7 @@ class Service:
             self._config,
             check_action=registry.check_action,
         )
-        settings = settings if captured is None else without_actions(settings)
-        self._frontend = prepare(self._listen, registry.urls(settings), self._textfile)
-        return settings, warnings
+        return settings if captured is None else without_actions(settings), warnings
 
     def spawn_frontend(self) -> FrontendHandle:
         """Fork a frontend from memory."""
@@ -76,6 +80,7 @@ def run_daemon(options: RunOptions) -> int:
         open_reader=lambda settings: registry.open_reader(settings, captured),
         load=service.load,
         make_actions=registry.make_actions,
+        urls=registry.urls,
         spawn_frontend=service.spawn_frontend,
         prepare=emergency.prepare if captured is None else tuple,
     )

@@ -317,6 +317,7 @@ class Engine:
             before, self._reader = self._reader, self._parts.open_reader(settings)
             before.close()
         self._settings = settings
+        self._link.post({"type": "receivers", "urls": list(self._parts.urls(settings))})
         alerts.retire(self._outbox, before=self._actions, after=actions, unix_time=time.time())
         self._actions = dict(actions)
         self._dispatcher.actions = self._actions

@@ -19,8 +19,9 @@ class Parts:
     """Everything that comes from outside the engine.
 
     `folder` holds state and pause (on /run); None for a captured machine, which has neither. `load` reads the
-    configuration again; it and `make_actions` raise ConfigErrors. `spawn_frontend` forks one from memory.
-    `prepare` makes the process fit for an emergency and returns what was refused.
+    configuration again; it and `make_actions` raise ConfigErrors. `urls` are those of all receivers.
+    `spawn_frontend` forks one from memory. `prepare` makes the process fit for an emergency and returns what
+    was refused.
     """
 
     settings: Settings
@@ -30,5 +31,6 @@ class Parts:
     open_reader: Callable[[Settings], KernelReader]
     load: Callable[[], tuple[Settings, tuple[str, ...]]]
     make_actions: Callable[[Settings, Send], Mapping[str, Action]]
+    urls: Callable[[Settings], Sequence[str]]
     spawn_frontend: Callable[[], Handle]
     prepare: Callable[[], Sequence[str]]

@@ -5,6 +5,7 @@ This file must not know the pipe or HTTP serving. Everything but the requests th
 thread of the frontend.
 """
 
+import contextlib
 import random
 import ssl
 from collections import Counter
@@ -14,7 +15,7 @@ from typing import Final
 
 from overlaywatch.frontend.notice import Notice, Post, Result, parse_target
 from overlaywatch.frontend.outbox import Outbox
-from overlaywatch.frontend.post import AddressBook, Flight
+from overlaywatch.frontend.post import AddressBook, Flight, tls_for
 from overlaywatch.frontend.workers import Workers
 from overlaywatch.pipe import Delivered
 
@@ -58,6 +59,13 @@ class Delivery:
     def add(self, notice: Notice) -> list[Delivered]:
         """Something to tell; reports of what cannot be told at all."""
         return self._outbox.add(notice, self._clock())
+
+    def expect(self, urls: Sequence[str]) -> None:
+        """Where something may have to be told from now on: what that takes of the disk is read now."""
+        with contextlib.suppress(OSError):  # no bundle to read: it is tried again when there is something to tell
+            self._tls = self._tls or tls_for(urls)
+        self._names = _names(urls)
+        self._look_up_at = self._clock()
 
     def pending(self) -> Counter[str]:
         """How many notices have not arrived yet, by receiver."""

@@ -105,6 +105,9 @@ class Frontend:
         frame = pipe.parse(payload)
         if frame["type"] == "notify":
             self._notify(frame)
+        elif frame["type"] == "receivers":
+            urls = frame.get("urls")
+            self._delivery.expect([url for url in urls if isinstance(url, str)] if isinstance(urls, list) else [])
         elif frame["type"] == "goodbye":
             self._leave_at = time.monotonic() + GOODBYE_SECONDS
 

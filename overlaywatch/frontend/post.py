@@ -154,6 +154,11 @@ def _words(error: Exception) -> str:
     return text or type(error).__name__
 
 
+def tls_for(urls: Iterable[str]) -> ssl.SSLContext | None:
+    """A context if one of the URLs wants it."""
+    return tls_context() if any(url.lower().startswith("https:") for url in urls) else None
+
+
 def tls_context() -> ssl.SSLContext:
     """A context that needs no file any more: the whole bundle of authorities is in memory.
 

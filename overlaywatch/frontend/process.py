@@ -20,7 +20,7 @@ import ssl
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
 from overlaywatch.frontend import listen, page, privileges
@@ -31,7 +31,7 @@ from overlaywatch.frontend.listen import Address
 from overlaywatch.frontend.listeners import Listeners
 from overlaywatch.frontend.loop import Frontend
 from overlaywatch.frontend.metrics import OPENMETRICS_FORMAT, TEXT_FORMAT, Renderer
-from overlaywatch.frontend.post import tls_context
+from overlaywatch.frontend.post import tls_for
 from overlaywatch.frontend.privileges import Identity
 from overlaywatch.frontend.textfile import Place
 from overlaywatch.pipe import Problem, encode_report
@@ -80,8 +80,12 @@ def prepare(addresses: Sequence[str], urls: Sequence[str] = (), textfile: Place 
     for accept in (TEXT_FORMAT, OPENMETRICS_FORMAT):
         renderer.render(Facts(), accept)
     page.render(Facts(), "")
-    tls = tls_context() if any(url.lower().startswith("https:") for url in urls) else None
-    return FrontendOptions(found, privileges.find_identity(), tuple(urls), tls, textfile=textfile)
+    return FrontendOptions(found, privileges.find_identity(), tuple(urls), tls_for(urls), textfile=textfile)
+
+
+def renewed(options: FrontendOptions, urls: Sequence[str]) -> FrontendOptions:
+    """The same for other receivers. Looks up no name: the engine, which reads its configuration again, cannot wait."""
+    return replace(options, urls=tuple(urls), tls=tls_for(urls))
 
 
 def spawn(options: FrontendOptions, sockets: Sequence[socket.socket] = ()) -> FrontendHandle:

@@ -169,11 +169,11 @@ class Served(Daemon):
         run = [sys.executable, "-m", "overlaywatch", "run", "--config", str(self.config), *options]
         return self.room.command(*self.wrapper, *run)
 
-    def start(self) -> None:
+    def start(self, host: str = "127.0.0.1") -> None:
         """Start it; nsenter and setpriv become it, so its process id is the engine's."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                self.words(f"127.0.0.1:{self.port}"),
+                self.words(f"{host}:{self.port}"),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

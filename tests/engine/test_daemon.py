@@ -94,6 +94,43 @@ def test_reload_swaps_all_or_nothing(tmp_path: Path) -> None:
         soon(lambda: lines(done) == 1, "the old policy acts", daemon)
 
 
+def test_reload_asks_for_no_name_of_its_own(tmp_path: Path) -> None:
+    """The name that it listens on was looked up at the start: a name server that hangs now would hold up the engine."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 guard.invalid\n")
+    config, _ = appending(tmp_path)
+    with served(tmp_path, config) as daemon:
+        daemon.room.run("mount", "--bind", str(hosts), "/etc/hosts")
+        daemon.start("guard.invalid")
+        first = daemon.ready().metrics().labels("config_info")
+        hosts.write_text("")
+        daemon.configure(daemon.config.read_text().replace("50%", "60%"))
+        daemon.signal(signal.SIGHUP)
+        soon(lambda: daemon.metrics().labels("config_info") != first, "another hash", daemon)
+
+
+def test_new_receiver_is_told_when_its_name_is_gone(tmp_path: Path) -> None:
+    """The frontend learns the names of a new configuration while there is a disk, not when the root is dead."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 receiver.invalid\n")
+    config, _ = appending(tmp_path)
+    with served(tmp_path, config) as daemon, webhook() as hook:
+        daemon.room.run("mount", "--bind", str(hosts), "/etc/hosts")
+        daemon.start()
+        daemon.ready()
+        url = hook.url.replace("127.0.0.1", "receiver.invalid")
+        action = f'[action.hook]\ntype = "webhook"\nurl = "{url}"\n[[policy]]\n'
+        text = daemon.config.read_text().replace('["note"]', '["hook"]').replace("[[policy]]\n", action)
+        daemon.configure(text)
+        daemon.signal(signal.SIGHUP)
+        daemon.manager.until("RELOADING")
+        daemon.manager.until("READY")
+        time.sleep(1.0)  # a look-up in a file, in a thread: nothing tells that it is done
+        hosts.write_text("")
+        daemon.room.fill(10)
+        assert hook.next()["status"] == "firing"
+
+
 # --- the end -----------------------------------------------------------------------------------------
 
 

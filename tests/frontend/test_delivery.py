@@ -189,6 +189,18 @@ def test_names_of_receivers_are_learnt_at_start() -> None:
         assert threading.active_count() == before + 1
 
 
+def test_names_of_new_receivers_are_learnt_at_once() -> None:
+    """After a reload: a root may die before there is anything to tell them."""
+    before = threading.active_count()
+    with delivering() as post:
+        post.step()
+        assert threading.active_count() == before
+        post.delivery.expect(["https://localhost:9/"])
+        assert post.delivery.next_due() is not None
+        post.step()
+        assert threading.active_count() == before + 1
+
+
 def test_workers_bring_back_what_was_done() -> None:
     """Work goes to at most so many threads; each outcome comes back once."""
     workers: Workers[int] = Workers(most=2)
