@@ -6,11 +6,11 @@ system that can fill is watched, once per super block: a bind mount or a second 
 tmpfs is the same room. `include` replaces that choice, `exclude` takes away from either.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from overlaywatch.livesystem import CONTAINER_DIRS
-from overlaywatch.model import Mount
+from overlaywatch.model import Mount, StageStatus, Verdict
 
 STORES: Final = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "vfat", "exfat", "ntfs3"}
@@ -35,6 +35,20 @@ def choose(mounts: Sequence[Mount], include: Sequence[str] = (), exclude: Sequen
             best[mount.rests_on] = mount
     chosen = set(best.values())
     return tuple(mount for mount in candidates if mount in chosen)
+
+
+def unseen(stages: Iterable[StageStatus], verdicts: Iterable[Verdict]) -> tuple[tuple[str, str], ...]:
+    """The policies, with their mount points, that do nothing because no such mount point is watched."""
+    watched = {verdict.mount.mount_point for verdict in verdicts}
+    return tuple(dict.fromkeys((one.policy, one.mount_point) for one in stages if one.mount_point not in watched))
+
+
+def say_unseen(policy: str, mount_point: str) -> str:
+    """That in a sentence. A folder is no mount point: on a live system most of them lie on `/`."""
+    return (
+        f"policy {policy} does nothing: no watched file system is mounted on {mount_point}; "
+        "'overlaywatch status' lists what is watched"
+    )
 
 
 def _by_default(mount: Mount) -> bool:

@@ -14,6 +14,7 @@ from overlaywatch.config.settings import ActionsMode, Settings
 from overlaywatch.model import Decision, Tick
 from overlaywatch.ports import Plan
 from overlaywatch.units import format_size
+from overlaywatch.watch import say_unseen, unseen
 
 MODES = {
     ActionsMode.ON: "",
@@ -29,7 +30,8 @@ def render_plan(tick: Tick, plans: Sequence[Plan], settings: Settings, screen: S
         lines += [*_head(decision, screen), *_steps(list(group), screen), ""]
     if not plans:
         lines = [*wrap(_why_nothing(settings), screen.prose_width), ""]
-    for held in filter(None, (MODES[settings.daemon.actions], pause)):
+    asleep = (say_unseen(policy, mount_point) for policy, mount_point in unseen(tick.stages, tick.verdicts))
+    for held in filter(None, (*map(printable, asleep), MODES[settings.daemon.actions], pause)):
         lines += [screen.paint(line, Style.WARN) for line in wrap(held, screen.prose_width)]
     if plans:
         lines.append(screen.paint("Nothing of this was done.", Style.FAINT))

@@ -43,8 +43,8 @@ ALWAYS_SHOWN: Final = frozenset({LayerKind.DM_SNAPSHOT, LayerKind.DM_THIN_POOL, 
 UNKNOWN_LIMIT: Final = "cannot be seen"
 
 NOTHING_WATCHED: Final = (
-    "Nothing is watched here: there is no writable file system that can fill, and no snapshot or thin pool. "
-    "'[watch] include' in the configuration names mount points to watch."
+    "Nothing is watched here: no file system is mounted that can be written to and can fill, or '[watch]' in the "
+    "configuration leaves it out."
 )
 
 

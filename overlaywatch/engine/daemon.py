@@ -111,7 +111,7 @@ class Engine:
         self._tick(time.monotonic())
         self._link.flush(time.monotonic())
         self._manager.ready()
-        log.info("ready: watching %s", ", ".join(self._monitor.watched()) or "nothing: no file system here can fill")
+        journal.ready(self._monitor.watched(), self._settings.watch.include)
 
     # --- waiting ------------------------------------------------------------------------------------
 
@@ -211,6 +211,7 @@ class Engine:
         if not self._renewed:
             alerts.renew(self._outbox, observation, self._actions, surroundings, told=observation.decisions)
             self._renewed = True
+            journal.not_watched(self._monitor.watched(), self._settings.watch.include)
         if changed or observation.decisions or self._memory.is_behind or now - self._remembered_at > REMEMBER_EVERY:
             self._try_to_remember()
         active = {(one.policy, one.stage, one.mount_point) for one in observation.stages if one.active}

@@ -8,13 +8,14 @@ manager leads into the journal; it must never make the engine wait, so what cann
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from overlaywatch.engine.stderr import StderrHandler, hold_standard_descriptors
 from overlaywatch.kernel.writers import describe, read_writers
 from overlaywatch.model import BROKEN, Decision, LayerKind, LayerState, OutcomeKind, Tick, Verdict
 from overlaywatch.units import format_duration, format_ratio, format_size, printable
+from overlaywatch.watch import say_unseen, unseen
 
 log: Final = logging.getLogger(__name__)
 
@@ -39,10 +40,11 @@ class Remarks:
         self._states: Mapping[str, LayerState] = {}
         self._errors: dict[str, tuple[str, float]] = {}
         self._steps: dict[str, int] = {}
+        self._unseen: Collection[tuple[str, str]] = ()
 
     def of(self, tick: Tick) -> list[Remark]:
         """What is new in this tick."""
-        said = [*self._layers(tick), *self._sources(tick), *self._mounts(tick), *_events(tick)]
+        said = [*self._layers(tick), *self._sources(tick), *self._mounts(tick), *self._policies(tick), *_events(tick)]
         self._states = {layer: reading.state for layer, reading in tick.survey.readings.items()}
         return [(level, printable(text)) for level, text in said]
 
@@ -79,6 +81,15 @@ class Remarks:
             elif _step(verdict.used_ratio + _FALL) < before:
                 self._steps[name] = _step(verdict.used_ratio + _FALL)
 
+    def _policies(self, tick: Tick) -> Iterator[Remark]:
+        """A typing error in a mount point would be a guard that sleeps. Not told while a source is blind."""
+        if any(not report.success for report in tick.survey.sources):
+            return
+        before, self._unseen = self._unseen, unseen(tick.stages, tick.verdicts)
+        for policy, mount_point in self._unseen:
+            if (policy, mount_point) not in before:
+                yield logging.WARNING, say_unseen(policy, mount_point)
+
 
 def _step(ratio: float) -> int:
     return sum(ratio > bound for bound in WARN_RATIOS)
@@ -108,6 +119,19 @@ def listening(addresses: Sequence[str], failed: Sequence[str]) -> None:
         log.info("listening on http://%s/", address)
     for failure in failed:
         log.error("%s", failure)
+
+
+def ready(watched: Sequence[str], include: Sequence[str]) -> None:
+    """Say what is watched."""
+    why = "nothing that is included is mounted" if include else "no file system here can fill"
+    log.info("ready: watching %s", ", ".join(map(printable, watched)) or f"nothing: {why}")
+
+
+def not_watched(watched: Sequence[str], include: Sequence[str]) -> None:
+    """Say what should be watched and cannot be: a folder is no mount point."""
+    missing = [printable(path) for path in include if path not in watched]
+    if missing:
+        log.warning("[watch] include: no file system is mounted on %s: nothing is watched there", ", ".join(missing))
 
 
 def name_writers(decisions: Sequence[Decision]) -> None:

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overlaywatch.cli.explain_view import explanation, render_explain
+from overlaywatch.cli.plan_view import render_plan
 from overlaywatch.cli.screen import Screen
 from overlaywatch.cli.status_view import render_status
-from overlaywatch.model import LayerId, LayerKind, Mount, Ref, Tick
-from tests.cli import golden, ticks
+from overlaywatch.config.settings import Settings
+from overlaywatch.model import LayerId, LayerKind, Mount, Ref, StageStatus, Tick
+from tests.cli import golden, plans, ticks
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -105,6 +107,16 @@ def test_explanation_for_programs_has_only_what_was_asked() -> None:
     assert [mount["mount_point"] for mount in mounts] == ["/run"]
     assert [layer["id"] for layer in layers] == ["tmpfs:/run", "ram"]
     assert mounts[0]["explanation"]["headroom"] == "352.0 MiB of new data still fit; then tmpfs:/run ends."
+
+
+def test_plan_names_a_policy_that_sleeps() -> None:
+    """A policy for a folder that is no mount point would else look like one that is content."""
+    asleep = StageStatus("var", "warn", "/var", None, None, "the mount point was not seen", ("page",))
+    tick = replace(ticks.fresh(), stages=(asleep,))
+
+    shown = " ".join(render_plan(tick, (), Settings(policies=plans.POLICIES), Screen(80)))
+
+    assert "policy var does nothing: no watched file system is mounted on /var; " in shown
 
 
 def test_explain_draws_what_lies_on_two_things_once() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from overlaywatch.engine import journal
 from overlaywatch.engine.counters import Counters
 from overlaywatch.engine.hearsay import MOST_LINES, WINDOW, Hearsay
 from overlaywatch.engine.journal import Remark, Remarks
@@ -18,6 +19,7 @@ from overlaywatch.model import (
     OutcomeKind,
     Reading,
     SourceReport,
+    StageStatus,
     Survey,
     Tick,
 )
@@ -108,6 +110,34 @@ def test_use_is_spoken_of_on_its_way_up() -> None:
             "remedy: delete files",
         ],
     )
+
+
+def test_a_policy_without_a_mount_point_is_told_once() -> None:
+    """`/var` is a folder on `/` here: a policy for it would sleep for ever, and nobody would know."""
+    asleep = StageStatus("var", "warn", "/var", None, None, "the mount point was not seen", ("page",))
+    awake = StageStatus("root", "warn", "/", False, None, "used 10.0% is not above 80%", ("page",))
+    one = replace(tick(), stages=(awake, asleep, replace(asleep, stage="last")))
+    blind = replace(tick(1.0, error="not mounted"), stages=(awake, asleep), verdicts=())
+    first, again, without, once_more = said(one, one, replace(one, stages=(awake,)), one)
+    told = "policy var does nothing: no watched file system is mounted on /var; "
+    assert first == once_more
+    assert [(level, text.startswith(told)) for level, text in first] == [(logging.WARNING, True)]
+    assert again == without == []
+    assert [text for _, text in said(blind)[0] if "policy" in text] == []
+
+
+def test_what_is_included_and_not_mounted_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """And that nothing at all is watched has its true reason."""
+    caplog.set_level(logging.INFO)
+    journal.not_watched(["/", "/run"], ["/"])
+    journal.not_watched(["/"], ["/", "/var", "/home"])
+    journal.ready([], ["/var"])
+    journal.ready([], [])
+    assert [record.getMessage() for record in caplog.records] == [
+        "[watch] include: no file system is mounted on /var, /home: nothing is watched there",
+        "ready: watching nothing: nothing that is included is mounted",
+        "ready: watching nothing: no file system here can fill",
+    ]
 
 
 def test_a_name_with_a_line_break_stays_on_its_line() -> None:
