@@ -41,11 +41,15 @@ _DELETED: Final = " (deleted)"
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A captured machine: the content of files and the targets of symbolic links, both by relative path."""
+    """A captured machine: the content of files and the targets of symbolic links, both by relative path.
+
+    `folders` are there even if nothing is in them.
+    """
 
     manifest: Manifest
     files: Mapping[str, bytes]
     links: Mapping[str, str]
+    folders: frozenset[str] = frozenset()
 
 
 def render_capture(recording: Recording, manifest: Manifest) -> Capture:
@@ -60,7 +64,10 @@ def render_capture(recording: Recording, manifest: Manifest) -> Capture:
     files[CALLS] = _encode(_calls(recording, disguise))
     told = _told(manifest, recording)
     files[MANIFEST] = _encode(format_manifest(told))
-    return Capture(told, files, {place: _target(place, target) for place, target in recording.links.items()})
+    links = {place: _target(place, target) for place, target in recording.links.items()}
+    return Capture(
+        told, files, links, frozenset(disguise.path(_moved(place, recording.links)) for place in recording.folders)
+    )
 
 
 def _learn(recording: Recording, hostname: str) -> Disguise:

@@ -33,6 +33,7 @@ class Recording:
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
     links: dict[str, str] = field(default_factory=dict)
     calls: dict[str, dict[str, dict[str, Value]]] = field(default_factory=dict)
     paths: set[str] = field(default_factory=set)
@@ -57,8 +58,10 @@ class RecordingMachine:
         return self._noted(path, lambda: self._machine.read(path))
 
     def names(self, folder: Path) -> Sequence[str]:
-        """See Machine. What is in a folder is known by what is read there."""
-        return self._machine.names(folder)
+        """See Machine. What is in a folder is known by what is read there: only that it is there is noted."""
+        names = self._machine.names(folder)
+        self.recording.folders.add(self._place(folder))
+        return names
 
     def link(self, path: Path) -> str:
         """See Machine."""
