@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from overlaywatch.kernel.machine import Machine
 from overlaywatch.kernel.mountinfo import unescape
-from overlaywatch.kernel.root import KernelRoot
 
 _SI: Final = re.compile(r"si=([0-9a-f]{1,16})")
 # A path is absolute, so a colon that is followed by a slash after a permission ends a branch; in names neither `:` nor
@@ -61,16 +61,16 @@ def parse_si(options: Sequence[str]) -> str | None:
     return next((match[1] for match in found if match), None)
 
 
-def read_branches(root: KernelRoot, si: str) -> tuple[Branch, ...] | None:
+def read_branches(machine: Machine, si: str) -> tuple[Branch, ...] | None:
     """The branches of one union from sysfs; None if any of them cannot be read (E2BIG, EBUSY).
 
     For the union on `/`, once: see the top of this file.
     """
-    folder = root.sys / "fs" / "aufs" / f"si_{si}"
+    folder = machine.root.sys / "fs" / "aufs" / f"si_{si}"
     found = []
     for index in range(_MOST_BRANCHES):
         try:
-            branch = parse_branch((folder / f"br{index}").read_text("utf-8", "surrogateescape"))
+            branch = parse_branch(machine.read(folder / f"br{index}").decode("utf-8", "surrogateescape"))
         except FileNotFoundError:
             break
         except OSError:

@@ -36,6 +36,7 @@ _PROC: Final = re.compile(r"proc/((self|1)/(mountinfo|cgroup)|meminfo|swaps|cmdl
 
 _TO_ESCAPE: Final = re.compile(r"[ \t\n\\,\"#]")
 _NOT_IN_KEYS: Final = re.compile(r"[\x00-\x1f\x7f'\\\ud800-\udfff]")
+_BRANCHES: Final = "br:"
 _DELETED: Final = " (deleted)"
 
 
@@ -102,7 +103,8 @@ def _learn_mounts(text: str, disguise: Disguise) -> None:
             if fstype in _LOCAL:
                 disguise.learn(unescape(source))
                 for option in split_options(options):
-                    disguise.learn(option.partition("=")[2])
+                    for path in _paths(option):
+                        disguise.learn(path)
             else:
                 disguise.learn_name(unescape(source))
 
@@ -155,10 +157,18 @@ def _split(options: str) -> list[str]:
 
 
 def _option(option: str, disguise: Disguise) -> str:
-    """`lowerdir=` is a list of paths; in others a colon belongs to the path."""
-    name, equals, value = option.partition("=")
-    paths = value.split(":") if name.startswith("lowerdir") or name == "br" else [value]
-    return name + equals + ":".join(map(disguise.path, paths))
+    if option.startswith(_BRANCHES):
+        return disguise.text(option)
+    name, equals, _ = option.partition("=")
+    return name + equals + ":".join(map(disguise.path, _paths(option)))
+
+
+def _paths(option: str) -> list[str]:
+    """`lowerdir=` and the branches of AUFS are lists of paths; in others a colon belongs to the path."""
+    name, _, value = option.partition("=")
+    if option.startswith(_BRANCHES):
+        return re.split(r"=[a-z+_]+:|=[a-z+_]+$", option.removeprefix(_BRANCHES))
+    return value.split(":") if name.startswith("lowerdir") else [value]
 
 
 def _swap(line: str, disguise: Disguise) -> str:

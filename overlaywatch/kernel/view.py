@@ -226,7 +226,7 @@ class KernelView:
 
     def aufs_branches(self, si: str) -> tuple[Branch, ...] | None:
         """The branches of the union on `/`. To be asked once, and of no other union: see kernel/aufs.py."""
-        return read_branches(self.root, si)
+        return read_branches(self._reader.machine, si)
 
     @property
     def super_blocks(self) -> tuple[Number, ...]:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overlaywatch.kernel.aufs import Branch, parse_branch, parse_options, parse_si, read_branches
+from overlaywatch.kernel.captured import CapturedMachine
 from overlaywatch.kernel.mountinfo import parse_mountinfo
-from overlaywatch.kernel.root import KernelRoot
 
 PATHS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).map(
     lambda text: f"/{text}"
@@ -78,10 +78,10 @@ def test_branches_of_sysfs_come_in_their_order(tmp_path: Path) -> None:
         (folder / f"brid{index}").write_text("64\n", "utf-8")
     (folder / "xi_path").write_text("", "utf-8")
 
-    found = read_branches(KernelRoot.below(tmp_path), "9af")
+    found = read_branches(CapturedMachine(tmp_path), "9af")
 
     assert found == tuple(Branch(f"/mnt/l{index}", "ro" if index else "rw") for index in range(12))
-    assert read_branches(KernelRoot.below(tmp_path), "0") is None
+    assert read_branches(CapturedMachine(tmp_path), "0") is None
 
 
 def test_a_branch_that_cannot_be_read_leaves_all_unknown(tmp_path: Path) -> None:
@@ -90,4 +90,4 @@ def test_a_branch_that_cannot_be_read_leaves_all_unknown(tmp_path: Path) -> None
     (folder / "br1").mkdir(parents=True)
     (folder / "br0").write_text("/mnt/rw=rw\n", "utf-8")
 
-    assert read_branches(KernelRoot.below(tmp_path), "9af") is None
+    assert read_branches(CapturedMachine(tmp_path), "9af") is None
