@@ -78,7 +78,7 @@ def test_garbage_is_a_kernel_text_error(content: bytes) -> None:
         return
 
 
-@given(st.integers(0))
+@given(st.integers(0, 2**64 - 1))
 def test_count_round_trip(count: int) -> None:
     """A number and a line break, as sysfs prints it."""
     assert parse_count("size", b"%d\n" % count) == count

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from overlaywatch.kernel.devmapper import DmDevice, DmTarget
 from overlaywatch.kernel.dm_dmsetup import DmsetupReader, parse_info, parse_targets
 from overlaywatch.kernel.errors import KernelTextError
+from tests.kernel.printed import dmsetup_lines, info_line
 
 DATA = Path(__file__).with_name("data")
 
@@ -31,13 +32,6 @@ DEVICES = st.builds(
 )
 
 
-def info_line(device: DmDevice) -> str:
-    """As `dmsetup info -c --noheadings --separator // -o …` prints it."""
-    attributes = "L-" + ("s" if device.suspended else "-") + ("r" if device.read_only else "w")
-    fields = [device.name, device.major, device.minor, device.uuid, attributes, device.open_count, device.event_nr]
-    return "//".join(map(str, fields)) + "\n"
-
-
 @given(st.lists(DEVICES, min_size=1))
 def test_info_round_trip(devices: list[DmDevice]) -> None:
     """Names and uuids of any text, also with line breaks, are read back."""
@@ -47,10 +41,7 @@ def test_info_round_trip(devices: list[DmDevice]) -> None:
 @given(st.dictionaries(NAMES.filter(lambda name: ": " not in name), st.lists(TARGETS), min_size=1))
 def test_targets_round_trip(tables: dict[str, list[DmTarget]]) -> None:
     """One line for each target, and one with nothing for a device without a table."""
-    text = ""
-    for name, targets in tables.items():
-        lines = [f"{one.start} {one.length} {one.type} {one.params}" for one in targets]
-        text += "".join(f"{name}: {line}\n" for line in lines or [""])
+    text = dmsetup_lines(tables)
     assert parse_targets("table", text, frozenset(tables)) == {name: tuple(one) for name, one in tables.items()}
 
 

@@ -25,6 +25,7 @@ from overlaywatch.kernel.dm_target import (
 )
 from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.model import LayerState
+from tests.kernel.printed import linear_table, snapshot_table, thin_pool_table, thin_table
 
 NUMBERS = st.integers(0, 2**63)
 DEVICES = st.tuples(st.integers(0, 4095), st.integers(0, 2**20 - 1))
@@ -32,23 +33,13 @@ FEATURES = st.lists(st.sampled_from(["discard_zeroes_cow", "skip_block_zeroing",
 STRANGE = st.text() | st.text("0123456789/ -:PON")
 
 
-def number_of(device: tuple[int, int]) -> str:
-    """As format_dev_t() of the kernel prints it."""
-    return f"{device[0]}:{device[1]}"
-
-
-def with_features(line: str, features: tuple[str, ...]) -> str:
-    """As the kernel appends features: nothing if there are none."""
-    return " ".join([line, str(len(features)), *features]) if features else line
-
-
 @given(DEVICES, DEVICES, st.sampled_from(["N", "P", "PO"]), NUMBERS, FEATURES)
 def test_snapshot_table_round_trip(
     origin: tuple[int, int], cow: tuple[int, int], persistent: str, chunk: int, features: tuple[str, ...]
 ) -> None:
     """What snapshot_status() of the kernel prints for a table is read back."""
-    line = with_features(f"{number_of(origin)} {number_of(cow)} {persistent} {chunk}", features)
-    assert parse_snapshot_table(line) == SnapshotTable(origin, cow, persistent, chunk, features)
+    table = SnapshotTable(origin, cow, persistent, chunk, features)
+    assert parse_snapshot_table(snapshot_table(table)) == table
 
 
 @given(NUMBERS, NUMBERS, NUMBERS | st.none())
@@ -79,7 +70,7 @@ def test_snapshot_words(word: str, state: LayerState) -> None:
 @given(DEVICES, NUMBERS)
 def test_linear_table_round_trip(device: tuple[int, int], start: int) -> None:
     """`DEVICE START`."""
-    assert parse_linear_table(f"{number_of(device)} {start}") == LinearTable(device, start)
+    assert parse_linear_table(linear_table(LinearTable(device, start))) == LinearTable(device, start)
 
 
 @given(DEVICES, DEVICES, NUMBERS, NUMBERS, FEATURES)
@@ -87,15 +78,15 @@ def test_thin_pool_table_round_trip(
     metadata: tuple[int, int], data: tuple[int, int], block: int, low_water: int, features: tuple[str, ...]
 ) -> None:
     """What pool_status() of the kernel prints for a table, which counts features even if there are none."""
-    words = [number_of(metadata), number_of(data), str(block), str(low_water), str(len(features)), *features]
-    assert parse_thin_pool_table(" ".join(words)) == ThinPoolTable(metadata, data, block, low_water, features)
+    table = ThinPoolTable(metadata, data, block, low_water, features)
+    assert parse_thin_pool_table(thin_pool_table(table)) == table
 
 
 @given(DEVICES, NUMBERS, DEVICES | st.none())
 def test_thin_table_round_trip(pool: tuple[int, int], device_id: int, origin: tuple[int, int] | None) -> None:
     """`POOL DEVICE_ID`, with or without an external origin."""
-    line = f"{number_of(pool)} {device_id}" + (f" {number_of(origin)}" if origin else "")
-    assert parse_thin_table(line) == ThinTable(pool, device_id, origin)
+    table = ThinTable(pool, device_id, origin)
+    assert parse_thin_table(thin_table(table)) == table
 
 
 @given(

@@ -11,53 +11,13 @@ from hypothesis import strategies as st
 from overlaywatch.kernel import dm_wire
 from overlaywatch.kernel.devmapper import DmTarget
 from overlaywatch.kernel.errors import KernelTextError
+from tests.kernel.printed import answer, packed_list, packed_targets
 
 NAMES = st.binary(min_size=1, max_size=127).filter(lambda name: b"\0" not in name)
 TYPES = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=15)
 PARAMS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])).map(str.strip)
 TARGETS = st.lists(st.builds(DmTarget, st.integers(0, 2**63), st.integers(0, 2**63), TYPES, PARAMS))
 NUMBERS = st.builds(os.makedev, st.integers(0, 4095), st.integers(0, 2**20 - 1)).filter(bool)
-
-
-def answer(data: bytes = b"", target_count: int = 0, flags: int = 0, number: int = 0, name: bytes = b"") -> bytes:
-    """An answer in a buffer that is larger than what it holds."""
-    header = dm_wire.HEADER.pack(
-        *(4, 47, 0),
-        dm_wire.HEADER.size + len(data),
-        dm_wire.HEADER.size,
-        target_count,
-        2,
-        flags,
-        7,
-        0,
-        number,
-        name,
-        b"UU",
-        b"",
-    )
-    return header + data + bytes(64)
-
-
-def packed_targets(targets: list[DmTarget]) -> bytes:
-    """As retrieve_status() of the kernel lays them out: each on 8 bytes, with the offset of the next."""
-    data = b""
-    for target in targets:
-        params = target.params.encode() + b"\0"
-        params += bytes(-len(params) % 8)
-        following = len(data) + 40 + len(params)
-        data += struct.pack("=QQiI16s", target.start, target.length, 0, following, target.type.encode()) + params
-    return data
-
-
-def packed_list(devices: list[tuple[int, bytes]]) -> bytes:
-    """As list_devices() of the kernel lays them out: name, then event number and flags on 8 bytes."""
-    data = b""
-    for index, (number, name) in enumerate(devices):
-        body = name + b"\0"
-        body += bytes(-(12 + len(body)) % 8) + struct.pack("=II", 0, 0)
-        step = 12 + len(body) if index + 1 < len(devices) else 0
-        data += struct.pack("=QI", number, step) + body
-    return data
 
 
 @given(TARGETS)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.kernel.meminfo import Swap, parse_meminfo, parse_swaps, swap_free_real
+from tests.kernel.printed import SWAPS_HEADING, swap_line
 
 DATA = Path(__file__).with_name("data")
-HEADING = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 SIZES = st.integers(0, 2**40).map(lambda size: size * 1024)
 SWAPS = st.builds(
     Swap,
@@ -21,14 +21,6 @@ SWAPS = st.builds(
     used=SIZES,
     priority=st.integers(-2, 32767),
 )
-
-
-def swap_line(swap: Swap) -> str:
-    """As swap_show() of the kernel prints it."""
-    name = "".join(f"\\{ord(one):03o}" if one in " \t\n\\" else one for one in swap.name)
-    gap = " " * max(1, 40 - len(name))
-    tabs = "\t\t" if swap.type == "file" else "\t"
-    return f"{name}{gap}{swap.type}{tabs}{swap.size // 1024}\t\t{swap.used // 1024}\t\t{swap.priority}\n"
 
 
 def test_real_meminfo() -> None:
@@ -65,7 +57,7 @@ def test_garbage_is_a_kernel_text_error(text: str) -> None:
 @given(st.lists(SWAPS))
 def test_swaps_round_trip(swaps: list[Swap]) -> None:
     """Areas under any name are read back."""
-    assert parse_swaps(HEADING + "".join(map(swap_line, swaps))) == tuple(swaps)
+    assert parse_swaps(SWAPS_HEADING + "".join(map(swap_line, swaps))) == tuple(swaps)
 
 
 def test_swap_on_zram_is_no_room() -> None:

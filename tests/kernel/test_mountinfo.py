@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.kernel.kept_file import KeptFile
 from overlaywatch.kernel.mountinfo import MountInfo, MountTable, parse_mountinfo, split_options
+from tests.kernel.printed import line_of
 
 DATA = Path(__file__).with_name("data")
 LINE = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue"
@@ -35,20 +36,6 @@ MOUNTS = st.builds(
     super_options=OPTIONS,
 )
 TAGS = st.lists(st.sampled_from(["shared:1", "master:23", "propagate_from:4", "unbindable"]))
-
-
-def escaped(text: str, special: str = " \t\n\\#") -> str:
-    """As seq_escape() of the kernel spells it."""
-    return "".join(f"\\{ord(character):03o}" if character in special else character for character in text)
-
-
-def line_of(mount: MountInfo, tags: list[str]) -> str:
-    """As show_mountinfo() of the kernel prints it."""
-    options = ",".join(escaped(option, ",= \t\n\\") for option in mount.super_options)
-    fields = [str(mount.mount_id), str(mount.parent_id), f"{mount.major}:{mount.minor}"]
-    fields += [escaped(mount.root), escaped(mount.mount_point), ",".join(mount.options), *tags, "-"]
-    fields += [escaped(mount.fstype), escaped(mount.source), options]
-    return " ".join(fields) + "\n"
 
 
 @given(st.lists(st.tuples(MOUNTS, TAGS)))
