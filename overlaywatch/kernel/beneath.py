@@ -11,9 +11,12 @@ is opened by itself with O_NOFOLLOW, and the mount it turned out to lie on is re
 import ctypes
 import errno
 import os
+import re
 import struct
 from typing import Final
 
+from overlaywatch.kernel.digits import NUMBER
+from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.kernel.root import KernelRoot
 
 OPENAT2: Final = 437
@@ -29,6 +32,8 @@ _SAFE: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 _HOW: Final = struct.Struct("=QQQ")  # struct open_how: flags, mode, resolve
 
 _FDINFO: Final = KernelRoot().proc / "self" / "fdinfo"
+
+_MOUNT_ID: Final = re.compile(rf"^mnt_id:\t({NUMBER})$", re.MULTILINE)
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -57,12 +62,19 @@ def open_handle(directory: int, path: str) -> int:
 
 def mount_id(fd: int) -> int:
     """The id of the mount that a descriptor lies on (proc_pid_fdinfo(5), since 3.15). Raises OSError."""
-    with open(_FDINFO / str(fd), encoding="ascii") as file:
-        for line in file:
-            name, _, value = line.partition(":")
-            if name == "mnt_id":
-                return int(value)
-    raise OSError(errno.ENODATA, f"no mnt_id in {_FDINFO / str(fd)}")
+    place = _FDINFO / str(fd)
+    try:
+        return parse_mount_id(place.read_text("ascii", "replace"))
+    except KernelTextError as error:
+        raise OSError(errno.ENODATA, str(error), str(place)) from None
+
+
+def parse_mount_id(text: str) -> int:
+    """The mount id in the text of /proc/PID/fdinfo/FD (seq_show in fs/proc/fd.c)."""
+    match = _MOUNT_ID.search(text)
+    if match is None:
+        raise KernelTextError("fdinfo", "a line 'mnt_id: NUMBER'", text)
+    return int(match[1])
 
 
 def is_mount_root(directory: int) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from overlaywatch.kernel.digits import NUMBER
 from overlaywatch.kernel.dm_target import SECTOR
 from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.kernel.machine import Machine
@@ -20,7 +21,8 @@ from overlaywatch.units import KIB
 ReadFile = Callable[[Path], bytes]
 """Gives the content of a file: Path.read_bytes, or a reader that keeps it open. Raises OSError."""
 
-_BDI_LINE: Final = re.compile(rb"^(BdiWriteback|BdiReclaimable): +([0-9]+) kB$", re.MULTILINE)
+_BDI_LINE: Final = re.compile(rf"^(BdiWriteback|BdiReclaimable): +({NUMBER}) kB$".encode(), re.MULTILINE)
+_COUNT: Final = re.compile(NUMBER)
 
 
 def parse_bdi_stats(content: bytes) -> int:
@@ -35,7 +37,7 @@ def parse_bdi_stats(content: bytes) -> int:
 def parse_count(place: str, content: bytes) -> int:
     """The one number of a sysfs attribute, never negative."""
     text = content.decode("utf-8", "replace").strip()
-    if not (text.isascii() and text.isdigit()):
+    if _COUNT.fullmatch(text) is None:
         raise KernelTextError(place, "a number", text)
     return int(text)
 

@@ -4,24 +4,17 @@
 This file must not know what any option means.
 """
 
+import re
 from collections.abc import Sequence
+from typing import Final
+
+# isspace() of lib/ctype.c without the no-break space, which is a part of other characters in UTF-8.
+_WORD: Final = re.compile(r'(?:"[^"]*(?:"|\Z)|[^" \t\n\v\f\r]+)+')
 
 
 def parse_cmdline(text: str) -> tuple[str, ...]:
     """The words of the command line. Blanks inside double quotes do not separate; the quotes are taken away."""
-    words: list[str] = []
-    word = ""
-    quoted = started = False
-    for character in text:
-        if character == '"':
-            quoted, started = not quoted, True
-        elif character.isspace() and not quoted:
-            if started:
-                words.append(word)
-            word, started = "", False
-        else:
-            word, started = word + character, True
-    return (*words, word) if started else tuple(words)
+    return tuple(word.replace('"', "") for word in _WORD.findall(text))
 
 
 def get(words: Sequence[str], name: str) -> str | None:

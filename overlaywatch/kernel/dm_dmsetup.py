@@ -15,6 +15,7 @@ import subprocess
 from typing import Final
 
 from overlaywatch.kernel.devmapper import DmDevice, DmTarget
+from overlaywatch.kernel.digits import NUMBER
 from overlaywatch.kernel.errors import KernelTextError
 
 _TIMEOUT_SECONDS: Final = 5.0
@@ -24,11 +25,11 @@ _NO_DEVICES: Final = "No devices found"
 _INFO_FIELDS: Final = "name,major,minor,uuid,attr,open,events"
 # The name cannot hold the separator; the uuid can, so it ends where five fields of a strict form follow.
 _INFO: Final = re.compile(
-    r"(?P<name>[^/]+)//(?P<major>\d+)//(?P<minor>\d+)//(?P<uuid>.*?)//"
-    r"[L-][I-](?P<suspended>[s-])(?P<access>[rw])//(?P<open>\d+)//(?P<events>\d+)\n",
-    re.DOTALL | re.ASCII,
+    rf"(?P<name>[^/]+)//(?P<major>{NUMBER})//(?P<minor>{NUMBER})//(?P<uuid>.*?)//"
+    rf"[L-][I-](?P<suspended>[s-])(?P<access>[rw])//(?P<open>{NUMBER})//(?P<events>{NUMBER})\n",
+    re.DOTALL,
 )
-_TARGET: Final = re.compile(r"(\d+) (\d+) (\S+)(?: ([^\n]*))?\n", re.ASCII)
+_TARGET: Final = re.compile(rf"({NUMBER}) ({NUMBER}) (\S+)(?: ([^\n]*))?\n", re.ASCII)
 
 
 def parse_info(text: str) -> tuple[DmDevice, ...]:

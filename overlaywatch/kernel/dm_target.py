@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from overlaywatch.kernel.digits import NUMBER
 from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.model import LayerState
 
@@ -117,15 +118,22 @@ _POOL_MODES: Final = {
     "ro": LayerState.READ_ONLY,
     "out_of_data_space": LayerState.OUT_OF_DATA_SPACE,
 }
-_DEVICE: Final = re.compile(r"([0-9]+):([0-9]+)", re.ASCII)
-_SNAPSHOT_NUMBERS: Final = re.compile(r"([0-9]+)/([0-9]+)(?: ([0-9]+))?", re.ASCII)
-_THIN_NUMBERS: Final = re.compile(r"([0-9]+) ([0-9]+|-)", re.ASCII)
+_DEVICE: Final = re.compile(rf"({NUMBER}):({NUMBER})")
+_DEVICE_WORD: Final = re.compile(rf"(?<!\S){_DEVICE.pattern}(?!\S)")
+_SNAPSHOT_NUMBERS: Final = re.compile(rf"({NUMBER})/({NUMBER})(?: ({NUMBER}))?")
+_THIN_NUMBERS: Final = re.compile(rf"({NUMBER}) ({NUMBER}|-)")
 _POOL_NUMBERS: Final = re.compile(
-    r"(?P<transaction>[0-9]+) (?P<meta_used>[0-9]+)/(?P<meta_total>[0-9]+) (?P<used>[0-9]+)/(?P<total>[0-9]+)"
-    r" (?:[0-9]+|-) (?P<mode>[a-z_]+)(?P<rest>(?: \S+)*)",
+    rf"(?P<transaction>{NUMBER}) (?P<meta_used>{NUMBER})/(?P<meta_total>{NUMBER})"
+    rf" (?P<used>{NUMBER})/(?P<total>{NUMBER}) (?:{NUMBER}|-) (?P<mode>[a-z_]+)(?P<rest>(?: \S+)*)",
     re.ASCII,
 )
-_NUMBER: Final = re.compile(r"[0-9]+", re.ASCII)
+_NUMBER: Final = re.compile(NUMBER)
+
+
+def parse_devices(params: str) -> tuple[Device, ...]:
+    """All words `MAJOR:MINOR` of a table line, each once: the devices that a target of any type lies on."""
+    found = _DEVICE_WORD.findall(params)
+    return tuple(dict.fromkeys((int(major), int(minor)) for major, minor in found))
 
 
 def parse_snapshot_table(params: str) -> SnapshotTable:

@@ -88,6 +88,8 @@ def parse_answer(answer: bytes) -> Answer:
     if len(answer) < HEADER.size:
         raise KernelTextError("dm_ioctl", f"at least {HEADER.size} bytes", answer.hex())
     *version, size, start, targets, opened, flags, event, _, number, name, uuid, _ = HEADER.unpack_from(answer)
+    if opened < 0:  # __s32 open_count
+        raise KernelTextError("dm_ioctl", "an open count that is not below 0", str(opened))
     return Answer(
         version=(version[0], version[1], version[2]),
         data_size=size,
@@ -108,15 +110,17 @@ def parse_device_list(answer: bytes) -> tuple[int, ...]:
     The names and event counters that follow each are not taken: the status of each device tells both, later.
     """
     header = parse_answer(answer)
-    offset, end = header.data_start, min(header.data_size, len(answer))
+    offset, end = _data(answer, header)
     found: list[tuple[bytes, int]] = []
     if offset == end:
         return ()
-    while offset + _LIST_ENTRY.size <= end:
+    while (name_at := offset + _LIST_ENTRY.size) <= end:
         number, step = _LIST_ENTRY.unpack_from(answer, offset)
-        name_at = offset + _LIST_ENTRY.size
+        name_end = answer.find(b"\0", name_at, offset + step if step else end)
+        if name_end < 0:
+            break
         if number:  # older kernels give one entry with number 0 if there is no device
-            found.append((answer[name_at : answer.find(b"\0", name_at)], number))
+            found.append((answer[name_at:name_end], number))
         if not step:
             return tuple(number for _, number in sorted(found))
         offset += step
@@ -126,18 +130,28 @@ def parse_device_list(answer: bytes) -> tuple[int, ...]:
 def parse_targets(answer: bytes, header: Answer) -> tuple[DmTarget, ...]:
     """The targets of an answer to TABLE_STATUS: of its table or of its status, as it was asked."""
     targets = []
-    offset = header.data_start
-    end = min(header.data_size, len(answer))
+    offset, end = _data(answer, header)
     for _ in range(header.target_count):
         params_at = offset + _TARGET.size
-        if params_at > end:
+        params_end = answer.find(b"\0", params_at, end)
+        if params_end < 0:
             raise KernelTextError("dm_ioctl TABLE_STATUS", f"{header.target_count} targets", answer[offset:end].hex())
         start, length, _, following, kind = _TARGET.unpack_from(answer, offset)
-        params = answer[params_at : max(params_at, answer.find(b"\0", params_at, end))]
-        targets.append(DmTarget(start, length, _text(kind), params.decode("utf-8", "surrogateescape").strip()))
-        # Each entry says where the next begins, counted from the beginning of the data.
+        params = answer[params_at:params_end].decode("utf-8", "surrogateescape")
+        targets.append(DmTarget(start, length, _text(kind), params.strip()))
+        # Each entry says where the next begins, counted from the beginning of the data: behind its own end.
         offset = header.data_start + following
+        if offset <= params_end:
+            end = offset
     return tuple(targets)
+
+
+def _data(answer: bytes, header: Answer) -> tuple[int, int]:
+    """Where the data of an answer begins and ends. Raises KernelTextError if it begins within the header."""
+    end = min(header.data_size, len(answer))
+    if header.data_start < HEADER.size and end > header.data_start:
+        raise KernelTextError("dm_ioctl", f"data from byte {HEADER.size} on", f"{header.data_start}")
+    return header.data_start, end
 
 
 def split_number(number: int) -> tuple[int, int]:

@@ -14,17 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from overlaywatch.kernel.digits import NUMBER
 from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.kernel.mountinfo import unescape
 from overlaywatch.units import KIB
 
 _WANTED: Final = re.compile(
-    r"^(MemTotal|MemFree|MemAvailable|SwapTotal|SwapFree|Dirty|Writeback|Shmem|Unevictable|Mlocked): +([0-9]+) kB$",
-    re.MULTILINE | re.ASCII,
+    rf"^(MemTotal|MemFree|MemAvailable|SwapTotal|SwapFree|Dirty|Writeback|Shmem|Unevictable|Mlocked): +({NUMBER}) kB$",
+    re.MULTILINE,
 )
 
 # Only blanks and tabs separate; other white space in a file's name is not escaped.
-_SWAP: Final = re.compile(r"([^ \t]+)[ \t]+([a-z]+)[ \t]+([0-9]+)[ \t]+([0-9]+)[ \t]+(-?[0-9]+)")
+_SWAP: Final = re.compile(rf"([^ \t]+)[ \t]+([a-z]+)[ \t]+({NUMBER})[ \t]+({NUMBER})[ \t]+(-?{NUMBER})")
 
 
 @dataclass(frozen=True, slots=True)

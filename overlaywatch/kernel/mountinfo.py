@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from overlaywatch.kernel.digits import NUMBER
 from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.kernel.kept_file import REFRESH_SECONDS, KeptFile
 
@@ -18,7 +19,7 @@ _ESCAPE: Final = re.compile(rb"\\([0-3][0-7]{2})")
 # ID PARENT MAJOR:MINOR ROOT POINT OPTIONS, zero or more tags (`shared:1`), a lone hyphen, TYPE SOURCE OPTIONS. Only
 # blanks separate: other white space in names is not escaped. The source may be empty.
 _LINE: Final = re.compile(
-    r"([0-9]+) ([0-9]+) ([0-9]+):([0-9]+) ([^ ]+) ([^ ]+) ([^ ]+)(?: (?!- )[^ ]+)* - ([^ ]+) ([^ ]*) ([^ ]+)"
+    rf"({NUMBER}) ({NUMBER}) ({NUMBER}):({NUMBER}) ([^ ]+) ([^ ]+) ([^ ]+)(?: (?!- )[^ ]+)* - ([^ ]+) ([^ ]*) ([^ ]+)"
 )
 # A value in quotes as a whole (`context="a,b"`), or whatever is before the next comma; then that comma or the end.
 _OPTION: Final = re.compile(r'([^,="]*="[^"]*"(?=,|$)|[^,]*)(,|$)')

@@ -7,10 +7,12 @@ daemon should import this file.
 """
 
 import errno
+import re
 import socket
 from dataclasses import dataclass
 from typing import Final
 
+from overlaywatch.kernel.digits import NUMBER
 from overlaywatch.kernel.lean import bare_package
 
 try:
@@ -24,6 +26,7 @@ except (ImportError, AttributeError):
 _KERNEL_GROUP: Final = 1  # group 2 is udevd's own, in a format of its own
 _BUFFER: Final = 16384  # the kernel's limit is 2048 of variables (UEVENT_BUFFER_SIZE), and the path before them
 _MOST_AT_ONCE: Final = 4096
+_COUNT: Final = re.compile(NUMBER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +104,4 @@ def _split(variable: bytes) -> tuple[str, str]:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if _COUNT.fullmatch(text) else None

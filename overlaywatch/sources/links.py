@@ -5,11 +5,11 @@ Must not know what uses them. A loop over a sparse file is the place where a pro
 the file system below may not keep: `holes_bytes` is what the file has not taken yet.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from overlaywatch.kernel.devmapper import DmDevice
+from overlaywatch.kernel.dm_target import parse_devices
 from overlaywatch.kernel.loop import LoopDevice
 from overlaywatch.kernel.view import KernelView
 from overlaywatch.model import Link, Ref, block_ref, super_block_ref
@@ -39,8 +39,6 @@ def _loop(view: KernelView, loop: LoopDevice) -> Link:
 PASS_THROUGH: Final = frozenset({"linear", "striped", "crypt", "raid", "mirror", "multipath", "verity", "integrity"})
 """Targets whose size is all there below them: writing to them allocates nothing."""
 
-_NUMBER: Final = re.compile(r"(?<!\S)(\d+):(\d+)(?!\S)")
-
 
 class DmPassThroughSource:
     """One link per device-mapper device that allocates nothing, to all the devices in its table lines."""
@@ -68,5 +66,5 @@ def _pass_through(devices: Iterable[DmDevice]) -> Iterator[Link]:
 
 def _below(device: DmDevice) -> Iterator[Ref]:
     for target in device.table:
-        for major, minor in _NUMBER.findall(target.params):
-            yield block_ref(int(major), int(minor))
+        for number in parse_devices(target.params):
+            yield block_ref(*number)
