@@ -282,11 +282,16 @@ def _pairs(document: object, now: float) -> list[tuple[float, int]] | None:
             return None
         at, room = pair
         earliest = pairs[-1][0] if pairs else 0.0
-        if type(at) not in (int, float) or type(room) is not int or not earliest <= at <= latest or room < 0:
+        if type(at) not in (int, float) or not _is_size(room) or not earliest <= at <= latest:
             return None
         pairs.append((float(at), room))
     return pairs
 
 
 def _is_limit(limit: object, size: object) -> bool:
-    return (limit is None or isinstance(limit, str)) and (size is None or type(size) is int)
+    return (limit is None or isinstance(limit, str)) and (size is None or _is_size(size))
+
+
+def _is_size(value: object) -> bool:
+    """Bytes of what a machine can have."""
+    return type(value) is int and 0 <= value < 2**63

@@ -27,7 +27,7 @@ _DURATION_FACTORS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 
 _NUMBER: Final = r"([0-9]{1,19}(?:\.[0-9]{1,9})?)"
 _SIZE = re.compile(_NUMBER + r" ?([A-Za-z]*)")
 _RATIO = re.compile(_NUMBER + r" ?%")
-_DURATION_PART = re.compile(_NUMBER + r" ?(ms|s|m|h|d)")
+_DURATION_PART = re.compile(r"\s*" + _NUMBER + r" ?(ms|s|m|h|d)")
 
 
 class UnitError(ValueError):
@@ -53,12 +53,11 @@ def parse_ratio(text: str) -> float:
 
 def parse_duration(text: str) -> float:
     """Seconds of a duration such as `90s`, `10m`, `2h` or `1h30m`."""
-    rest = text.strip()
-    seconds = 0.0
-    while match := _DURATION_PART.match(rest):
+    stripped, seconds, end = text.strip(), 0.0, 0
+    while match := _DURATION_PART.match(stripped, end):
         seconds += float(match[1]) * _DURATION_FACTORS[match[2]]
-        rest = rest[match.end() :].lstrip()
-    if rest or not text.strip():
+        end = match.end()
+    if end < len(stripped) or not stripped:
         raise UnitError(f"not a duration: {text!r}; expected a number with ms, s, m, h or d, such as '90s'")
     return seconds
 
@@ -96,7 +95,10 @@ def format_duration(seconds: float) -> str:
 
 def printable(name: str) -> str:
     r"""A file's name for a log or a document: any byte that is no printable text becomes `\xff`, `\n`, …"""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        text = name  # halves of a pair that stand for no byte: JSON can spell them
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -11,10 +11,13 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
+from typing import Final
 
 from overlaywatch.engine.pause import PAUSE_FILE, expired
+
+_LATEST: Final = 253402300799
+"""The end of the year 9999 in Unix seconds: what a calendar has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +37,23 @@ def read_pause(folder: Path, now: float) -> Pause | None:
         return None
     except OSError:
         return Pause()
-    return None if expired(text, now) else _parse(text)
+    return None if expired(text, now) else parse_pause(text)
 
 
-def _parse(text: str) -> Pause:
+def parse_pause(text: str) -> Pause:
+    """What the file says of the pause; nothing is known of one that makes no sense."""
     try:
         said = json.loads(text)
         until, by, at = said.get("until"), said.get("by"), said.get("at")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return Pause()
     return Pause(_number(until), by if isinstance(by, str) else "", _number(at))
 
 
 def _number(value: object) -> float | None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _LATEST:
         return None
-    try:
-        return float(value)
-    except OverflowError:  # an integer of 400 digits
-        return inf
+    return float(value)
 
 
 def write_pause(folder: Path, pause: Pause) -> Pause:

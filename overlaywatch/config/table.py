@@ -29,6 +29,9 @@ T = TypeVar("T")
 D = TypeVar("D")
 E = TypeVar("E", bound=StrEnum)
 
+_LONGEST_SLIP: Final = 100
+"""Characters of a name that is looked at for what was meant: difflib takes time, and no key is so long."""
+
 REQUIRED: Final[Any] = object()
 """The default of a key that must be there. Typed Any so that the type of a getter is then that of the value."""
 
@@ -44,7 +47,7 @@ class Findings:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """What somebody who wrote `name` may have meant: a sentence for the end of an error."""
     candidates = list(known)
-    near = get_close_matches(name, candidates, n=1)
+    near = get_close_matches(name[:_LONGEST_SLIP], candidates, n=1)
     if near:
         return f'did you mean "{near[0]}"?'
     return f"known: {', '.join(candidates)}" if candidates else "expected nothing here"

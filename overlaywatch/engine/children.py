@@ -26,6 +26,8 @@ log: Final = logging.getLogger(__name__)
 
 _MOST_BYTES: Final = 64 * 1024
 _MOST_REASON: Final = 2000
+_MOST_FREED: Final = 2**63
+_LONGEST: Final = 1e12
 _TIME_TO_DIE: Final = 0.5
 _GIVE_UP: Final = signal.SIGQUIT
 
@@ -115,9 +117,21 @@ def decode(line: bytes) -> Outcome | None:
     try:
         values = json.loads(line)
         values["kind"] = OutcomeKind(values["kind"])
-        return Outcome(**{field.name: values[field.name] for field in fields(Outcome)})
-    except (ValueError, KeyError, TypeError):
+        outcome = Outcome(**{field.name: values[field.name] for field in fields(Outcome)})
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    return outcome if _is_whole(outcome) else None
+
+
+def _is_whole(outcome: Outcome) -> bool:
+    """Whether every field is of its type: the child may have been killed, or gone mad, while it wrote."""
+    texts = (outcome.action, outcome.type, outcome.reason, outcome.policy, outcome.stage, outcome.mount_point)
+    sizes, times = (outcome.freed_bytes, outcome.reusable_bytes), (outcome.at, outcome.took_seconds)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(type(size) is int and 0 <= size < _MOST_FREED for size in sizes)
+        and all(type(time) in (int, float) and 0 <= time < _LONGEST for time in times)
+    )
 
 
 def collect(child: Child, now: float) -> Outcome | None:

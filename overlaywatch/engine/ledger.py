@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 MOST_PER_ACTION: Final = 100
+_NEVER: Final = 1e12
 
 
 class Ledger:
@@ -43,4 +44,9 @@ class Ledger:
 
 
 def _is_times(name: object, times: object) -> bool:
-    return isinstance(name, str) and isinstance(times, list) and all(type(time) in (int, float) for time in times)
+    return isinstance(name, str) and isinstance(times, list) and all(_is_time(time) for time in times)
+
+
+def _is_time(time: object) -> bool:
+    """Seconds of a clock: neither infinite, nor NaN, nor beyond what a float can hold."""
+    return isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < _NEVER

@@ -17,6 +17,7 @@ Key = tuple[str, str, str, str]
 """Receiver, policy, stage, mount point: what makes an alert the same alert."""
 
 MOST_KEPT: Final = 256
+_NEVER: Final = 1e12
 KEPT_FIELDS: Final = ("type", "id", "receiver", "kind", "config", "labels", "starts_at")
 """What is written to the state file: enough to say later that it is over."""
 
@@ -136,7 +137,9 @@ def _is_whole(entry: Mapping[str, object]) -> bool:
     """Whether an entry of the state file can be ended, or told again, as the alert that it was."""
     texts = all(isinstance(entry.get(name), str) for name in ("id", "receiver", "kind"))
     tables = all(isinstance(entry.get(name), dict) for name in ("labels", "config"))
-    return texts and tables and type(entry.get("starts_at")) in (int, float)
+    starts_at = entry.get("starts_at")
+    is_time = isinstance(starts_at, int | float) and not isinstance(starts_at, bool) and 0 <= starts_at < _NEVER
+    return texts and tables and is_time
 
 
 def _continued(frame: Frame, before: Frame) -> Frame:

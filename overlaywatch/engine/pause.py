@@ -27,6 +27,6 @@ def expired(text: str, now: float) -> bool:
     """Whether the pause that this text describes is over."""
     try:
         until = json.loads(text)["until"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
     return isinstance(until, int | float) and not isinstance(until, bool) and now >= until

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 SLOT_BYTES: Final = 128 * 1024
-_HEADER: Final = struct.Struct(">8sQII")
-_MAGIC: Final = b"ovlwatch"
+HEADER: Final = struct.Struct(">8sQII")
+MAGIC: Final = b"ovlwatch"
 
 
 class StateTooLargeError(Exception):
@@ -56,10 +56,10 @@ class StateFile:
     def save(self, state: Mapping[str, object]) -> None:
         """Write the other slot. Raises StateTooLargeError or OSError; the last state then still stands."""
         body = json.dumps(state, separators=(",", ":")).encode()
-        if len(body) > SLOT_BYTES - _HEADER.size:
+        if len(body) > SLOT_BYTES - HEADER.size:
             raise StateTooLargeError(f"{len(body)} bytes of state do not fit into {SLOT_BYTES}")
         sequence = self._sequence + 1
-        slot = _HEADER.pack(_MAGIC, sequence, len(body), zlib.crc32(body)) + body
+        slot = HEADER.pack(MAGIC, sequence, len(body), zlib.crc32(body)) + body
         if os.pwrite(self._fd, slot, sequence % 2 * SLOT_BYTES) != len(slot):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         # Only now: a slot that was not written whole is the one to be written next.
@@ -85,15 +85,19 @@ def _newest(fd: int) -> tuple[int, Mapping[str, object]]:
 
 
 def _read(fd: int, slot: int) -> tuple[int, Mapping[str, object]] | None:
-    raw = os.pread(fd, SLOT_BYTES, slot * SLOT_BYTES)
-    if len(raw) < _HEADER.size:
+    return parse_slot(os.pread(fd, SLOT_BYTES, slot * SLOT_BYTES))
+
+
+def parse_slot(raw: bytes) -> tuple[int, Mapping[str, object]] | None:
+    """(sequence number, state) of one slot; None if it was not written whole, or by somebody else."""
+    if len(raw) < HEADER.size:
         return None
-    magic, sequence, length, checksum = _HEADER.unpack_from(raw)
-    body = raw[_HEADER.size : _HEADER.size + length]
-    if magic != _MAGIC or zlib.crc32(body) != checksum:
+    magic, sequence, length, checksum = HEADER.unpack_from(raw)
+    body = raw[HEADER.size : HEADER.size + length]
+    if magic != MAGIC or len(body) != length or zlib.crc32(body) != checksum:
         return None
     try:
         state = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return (sequence, state) if isinstance(state, dict) else None

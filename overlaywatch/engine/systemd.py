@@ -6,6 +6,7 @@ the root that it came from) must not make the engine wait, so what it does not t
 """
 
 import os
+import re
 import time
 from typing import Final
 
@@ -16,6 +17,8 @@ from overlaywatch.units import format_duration, format_ratio, format_size, print
 
 _PATIENCE: Final = 1.0
 """Seconds for the three messages of which the loss would be noticed."""
+
+_USEC: Final = re.compile("[0-9]{1,20}")
 
 _STATUS_SECONDS: Final = 1.0
 """Ticks may come every 10 ms, and nobody reads so fast."""
@@ -74,9 +77,10 @@ class ServiceManager:
 
 def watchdog_seconds(usec: str | None, pid: str | None) -> float | None:
     """The watchdog period of sd_watchdog_enabled(3), None if it is off or meant for another process."""
-    if not usec or not usec.isdigit() or int(usec) == 0 or (pid and pid != str(os.getpid())):
+    match = _USEC.fullmatch(usec or "")
+    if match is None or (pid and pid != str(os.getpid())):
         return None
-    return int(usec) / 1_000_000
+    return int(match[0]) / 1_000_000 or None
 
 
 def status_text(tick: Tick) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 
 OFF: Final = "off"
 
-_ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]*(?:%\w+)?)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>\d{1,5})")
+_ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]*(?:%\w+)?)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>[0-9]{1,5})")
 
 
 class AddressError(ValueError):

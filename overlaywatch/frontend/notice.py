@@ -49,7 +49,8 @@ def parse_target(url: str) -> Target:
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     if not path.isascii() or any(each <= " " for each in path):
         raise ValueError("the path of the URL has characters that must be percent-encoded")
-    return Target(tls, parts.hostname, parts.port or (443 if tls else 80), path)
+    port = (443 if tls else 80) if parts.port is None else parts.port
+    return Target(tls, parts.hostname, port, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ def _texts(value: object) -> dict[str, str]:
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("not a number")
+    if not abs(value) <= _LAST_SECOND:
+        raise ValueError("not a number that can be used")
     return float(value)
 
 

@@ -94,12 +94,9 @@ class Flight:
         try:
             connection.sock = self._connect()
             connection.request("POST", target.path or "/", self.post.body, _HEADERS)
-            response = connection.getresponse()
-            text = response.read(_MOST_OF_AN_ANSWER).decode("utf-8", "replace")
+            return read_answer(connection.getresponse())
         finally:
             connection.close()
-        good = 200 <= response.status < 300
-        return Result(response.status, "" if good else f"HTTP {response.status} {response.reason}: {text.strip()}")
 
     def _connect(self) -> socket.socket:
         target = self.post.target
@@ -140,6 +137,13 @@ class Flight:
             if self._aborted:
                 raise TimeoutError(_TOO_LONG)
             self._socket = held
+
+
+def read_answer(response: http.client.HTTPResponse) -> Result:
+    """What a server says: only the first bytes of its text are for people, whatever else follows."""
+    text = response.read(_MOST_OF_AN_ANSWER).decode("utf-8", "replace")
+    good = 200 <= response.status < 300
+    return Result(response.status, "" if good else f"HTTP {response.status} {response.reason}: {text.strip()}")
 
 
 _HEADERS: Final = {
