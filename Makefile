@@ -22,7 +22,7 @@ PACKAGES := $(LAB) xfsprogs btrfs-progs squashfs-tools iproute2 procps prometheu
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit integration lint format bench demo shell packages install clean
+.PHONY: help run test unit integration fuzz lint format bench demo shell packages install clean
 
 help: ## Show this list
 	@echo "overlaywatch: what can be done here"
@@ -41,6 +41,9 @@ unit: $(VENV)/.test ## Run the tests that need no kernel of their own
 
 integration: $(VENV)/.test packages ## Run the tests on real kernels only
 	@$(BIN)/python -m pytest -m "kernel or boots" $(ARGS)
+
+fuzz: $(VENV)/.test ## Try every parser on a million damaged texts: half an hour; ARGS="--inputs 10000 --only mountinfo"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: $(VENV)/.test ## Check style, types and imports
 	@$(BIN)/ruff check
