@@ -16,6 +16,7 @@ from typing import Final
 
 from overlaywatch.kernel.blockdev import ReadFile, parse_count
 from overlaywatch.kernel.calls import Call
+from overlaywatch.kernel.digits import NUMBER
 from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.kernel.machine import Machine
 from overlaywatch.kernel.root import KernelRoot
@@ -32,7 +33,7 @@ _UUID_AT: Final = 16
 MIXED: Final = "mixed"
 """Data and metadata in the same chunks, as small file systems are made."""
 
-_ERROR_LINE: Final = re.compile(r"[a-z_]+_errs ([0-9]+)", re.ASCII)
+_ERROR_LINE: Final = re.compile(rf"[a-z_]+_errs ({NUMBER})")
 
 
 def parse_fs_info(answer: bytes) -> str:

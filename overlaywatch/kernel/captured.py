@@ -98,7 +98,7 @@ def read_answers(path: Path) -> Mapping[str, Mapping[str, object]] | OSError:
         tables = tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
         return OSError(error.errno, f"{path}: {error.strerror}; it is part of every capture")
-    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError; numbers of 5000 digits
         return OSError(errno.EBADMSG, f"{path}: {error}; correct it, or capture again")
     return {
         name: {unescape(key): entry for key, entry in table.items()}
@@ -126,7 +126,7 @@ def parse_manifest(path: Path, text: str) -> Manifest:
     """The manifest in a text. Raises CaptureError."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError; numbers of 5000 digits
         raise CaptureError(path, str(error), "correct it, or capture again") from None
     if table.get("format") != FORMAT:
         found = table.get("format", "none")

@@ -6,9 +6,11 @@ line in the mount table, but answers ustat(2) by its device number (user_get_sup
 file systems are never asked: statfs of one whose server is gone hangs.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from overlaywatch.kernel.digits import NUMBER
 from overlaywatch.kernel.machine import Machine
 from overlaywatch.kernel.mountinfo import MountInfo
 from overlaywatch.kernel.statfs import Room, StatVfs, Ustat
@@ -22,6 +24,7 @@ LOCAL: Final = frozenset(
 )
 """File systems that can hold the upper of a union and answer from memory."""
 
+_NUMBER: Final = re.compile(rf"({NUMBER}):({NUMBER})")
 _TRIES: Final = 3
 _BLOCKS_MODULO: Final = 1 << 32
 """ustat(2) cuts the count of blocks to 32 bits."""
@@ -106,6 +109,5 @@ def parse_nfs_volumes(text: str) -> set[Number]:
 
 def parse_number(text: str) -> Number | None:
     """`8:1`; None for anything else."""
-    major, colon, minor = text.partition(":")
-    digits = colon and (major + minor).isascii() and major.isdigit() and minor.isdigit()
-    return (int(major), int(minor)) if digits else None
+    match = _NUMBER.fullmatch(text)
+    return (int(match[1]), int(match[2])) if match else None

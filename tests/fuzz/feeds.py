@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, cast
 
 from overlaywatch.config.checked import check
@@ -19,6 +20,7 @@ from overlaywatch.engine.state_file import HEADER, MAGIC
 from overlaywatch.forecast import Forecaster
 from overlaywatch.frontend.http_request import MAX_HEAD_BYTES
 from overlaywatch.kernel import dm_wire
+from overlaywatch.kernel.statfs import STATVFS
 from overlaywatch.pipe import Decoder
 from overlaywatch.registry import check_action
 
@@ -67,6 +69,11 @@ def placed(parse: Parse, data: bytes) -> object:
 def listed(parse: Parse, data: bytes) -> object:
     """All that an iterator gives of a text."""
     return tuple(parse(decoded(data)))
+
+
+def bytes_listed(parse: Parse, data: bytes) -> object:
+    """All that an iterator gives of bytes."""
+    return tuple(parse(data))
 
 
 def words(parse: Parse, data: bytes) -> object:
@@ -136,6 +143,22 @@ def of_json(parse: Parse, data: bytes) -> object:
 def of_json_now(parse: Parse, data: bytes) -> object:
     """The value of a JSON text, and the time."""
     return parse(as_json(data), NOW)
+
+
+def captured_answer(parse: Parse, data: bytes) -> object:
+    """The answer to a system call, as a captured machine has it."""
+    value = as_json(data)
+    if not isinstance(value, dict):
+        raise NotForThisParser
+    return parse(STATVFS, value)
+
+
+def manifest(parse: Parse, data: bytes) -> object:
+    """The manifest of a captured machine, which is told apart by its path."""
+    try:
+        return parse(Path("manifest.toml"), data.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise NotForThisParser from None
 
 
 def of_object(parse: Parse, data: bytes) -> object:

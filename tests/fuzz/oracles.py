@@ -37,7 +37,7 @@ def leaves(value: object) -> Iterator[object]:
         kind = type(one)
         if kind in _LEAVES:
             yield one
-        elif isinstance(one, tuple | list | frozenset):
+        elif isinstance(one, tuple | list | set | frozenset):
             todo += one
         elif isinstance(one, Mapping):
             todo += [*one.keys(), *one.values()]
@@ -128,6 +128,11 @@ def pending_sum(data: bytes, result: int, _parse: Parse) -> None:
     """Two figures of the text, added, in KiB."""
     printed = [int(digits) for digits in _DIGITS.findall(data) if len(digits) <= 20]
     assert result // KIB in {one + other for one in printed for other in printed}
+
+
+def sum_of_all(data: bytes, result: int, _parse: Parse) -> None:
+    """No more than all figures of the text together."""
+    assert 0 <= result <= sum(int(digits) for digits in _DIGITS.findall(data) if len(digits) <= 20)
 
 
 def swaps_in_text(data: bytes, swaps: Sequence[Swap], parse: Parse) -> None:

@@ -28,7 +28,23 @@ from overlaywatch.engine.systemd import watchdog_seconds
 from overlaywatch.forecast import Forecaster
 from overlaywatch.frontend import http_request, listen, notice, post
 from overlaywatch.history import History
-from overlaywatch.kernel import blockdev, cmdline, dm_dmsetup, dm_target, dm_wire, loop, meminfo, mountinfo
+from overlaywatch.kernel import (
+    aufs,
+    blockdev,
+    btrfs,
+    calls,
+    captured,
+    cmdline,
+    dm_dmsetup,
+    dm_target,
+    dm_wire,
+    exception_store,
+    fsmap,
+    loop,
+    meminfo,
+    mountinfo,
+    super_blocks,
+)
 from overlaywatch.kernel.beneath import parse_mount_id
 from overlaywatch.kernel.dm_open import has_device_mapper
 from overlaywatch.kernel.errors import KernelTextError
@@ -54,13 +70,14 @@ class Parser:
     function: Callable[..., Any]
     feed: Feed = feeds.text
     oracle: Oracle = sane
-    error: type[Exception] = KernelTextError
+    error: type[Exception] | tuple[type[Exception], ...] = KernelTextError
     texts: str = ""
 
     @property
     def refusals(self) -> tuple[type[Exception], ...]:
         """What may be raised: that the input is no good."""
-        return self.error, NotForThisParser
+        errors = self.error if isinstance(self.error, tuple) else (self.error,)
+        return *errors, NotForThisParser
 
     def parse(self, data: bytes) -> Any:
         """What the parser makes of the bytes. Raises one of `refusals`."""
@@ -128,7 +145,17 @@ PARSERS: Final[tuple[Parser, ...]] = (
     Parser("fdinfo", parse_mount_id, oracle=in_text()),
     Parser("devices", has_device_mapper),
     Parser("uevent", parse_uevent, feeds.raw, in_text()),
-    # answers of system calls and ioctls
+    Parser("aufs-branch", aufs.parse_branch),
+    Parser("aufs-options", aufs.parse_options, feeds.words),
+    Parser("aufs-si", aufs.parse_si, feeds.words, texts="aufs-options"),
+    Parser("btrfs-errors", btrfs.parse_error_stats, oracle=oracles.sum_of_all),
+    Parser("nfs-volumes", super_blocks.parse_nfs_volumes, oracle=in_text()),
+    Parser("device-number", super_blocks.parse_number, oracle=in_text()),
+    # answers of system calls and ioctls, and what lies on disks
+    Parser("btrfs-info", btrfs.parse_fs_info, feeds.raw),
+    Parser("fsmap", fsmap.parse_answer, feeds.raw),
+    Parser("store-header", exception_store.parse_header, feeds.raw),
+    Parser("store-area", exception_store.parse_area, feeds.bytes_listed),
     Parser("statvfs", parse_statvfs, feeds.statvfs),
     Parser("dm-answer", dm_wire.parse_answer, feeds.raw),
     Parser("dm-list", dm_wire.parse_device_list, feeds.raw, oracles.device_numbers),
@@ -147,6 +174,9 @@ PARSERS: Final[tuple[Parser, ...]] = (
     Parser("address", listen.parse_address, oracle=both(in_text(), again(str)), error=listen.AddressError),
     Parser("addresses", listen.parse_addresses, feeds.words, error=listen.AddressError, texts="address"),
     Parser("watchdog", watchdog_seconds, feeds.watchdog, oracles.within(1e-6, 1e14)),
+    # captured machines
+    Parser("manifest", captured.parse_manifest, feeds.manifest, error=captured.CaptureError),
+    Parser("captured-answer", calls.decode, feeds.captured_answer, error=(OSError, ValueError)),
     # the network
     Parser("http-head", http_request.parse_head, feeds.head, error=http_request.BadRequest),
     Parser("http-head-end", http_request.end_of_head, feeds.buffer, error=http_request.BadRequest, texts="http-head"),
