@@ -102,6 +102,8 @@ class Layer:
     what a writer directly on top meets when this layer ends. `reclaimable` says whether deleting
     files gives its room back; a dm-snapshot never does. `data_share` is how much of what is written
     below by this layer is data: the rest is copies, and metadata that is never written in place.
+    `grain_bytes` is the size of the pieces in which it gives room away, if that is larger than the
+    blocks of a file system: the first byte in a piece takes all of it.
     `details` are facts that stay; the figures of one look are in Reading.details.
     """
 
@@ -114,6 +116,7 @@ class Layer:
     device: str = ""
     mount_points: tuple[str, ...] = ()
     data_share: float = 1.0
+    grain_bytes: int = 0
     details: Mapping[str, Detail] = field(default_factory=lambda: NO_DETAILS)
 
     def __post_init__(self) -> None:

@@ -41,6 +41,7 @@ from overlaywatch.ports import Action, ActionContext, Plan, Source, Surroundings
 from overlaywatch.sources.already_copied import AlreadyCopied, already_copied
 from overlaywatch.sources.aufs import AufsSource
 from overlaywatch.sources.dm_snapshot import DmSnapshotSource
+from overlaywatch.sources.dm_thin import DmThinSource
 from overlaywatch.sources.filesystem import FilesystemSource
 from overlaywatch.sources.links import DmPassThroughSource, LoopSource
 from overlaywatch.sources.mounts import MountsSource
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 SOURCES: Final[tuple[Callable[[], Source[KernelView]], ...]] = (
     MountsSource,
     DmSnapshotSource,
+    DmThinSource,
     DmPassThroughSource,
     LoopSource,
     OverlaySource,

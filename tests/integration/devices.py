@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 SECTOR: Final = 512
+KIB: Final = 1024
 MIB: Final = 1024 * 1024
 
 

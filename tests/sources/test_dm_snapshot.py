@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from overlaywatch.kernel.devmapper import DmDevice, DmTarget
 from overlaywatch.kernel.dm_target import SnapshotTable
 from overlaywatch.model import Failure, LayerState, Reading
-from overlaywatch.sources.dm_snapshot import SECTOR, DmSnapshotSource, as_layer, demand_in_chunks, room_in_chunks
+from overlaywatch.sources.dm_kept import SECTOR
+from overlaywatch.sources.dm_snapshot import DmSnapshotSource, as_layer, demand_in_chunks, room_in_chunks
 from tests.sources.views import StaticView
 
 

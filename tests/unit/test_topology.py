@@ -188,6 +188,33 @@ def test_of_what_a_file_system_writes_not_all_is_data() -> None:
     assert [step.data_share for step in chain] == [1, 0.5, 0.5, 0.5]
 
 
+def test_large_pieces_are_not_all_filled() -> None:
+    """Ten pieces of the snapshot are lost, for it and for all that is below it."""
+    coarse = replace(SNAPSHOT, grain_bytes=MIB)
+    chain = Topology((EXT4, coarse, *LAYERS[2:]), (ON_RAMFS,)).chain(ROOT.rests_on)
+
+    found, below = (
+        judge(ROOT, chain, dict([ok(EXT4, GIB), ok(coarse, own), unlimited(RAMFS), ok(MEMORY, 50 * MIB)]))
+        for own in (40 * MIB, 90 * MIB)
+    )
+
+    assert (found.headroom_bytes, found.limit) == (30 * MIB, SNAPSHOT.id)
+    assert (below.headroom_bytes, below.limit) == (40 * MIB, RAM_LAYER)
+
+
+def test_what_is_reached_on_two_ways_must_have_room_for_both() -> None:
+    """Two loops on one tmpfs: it holds all that can be asked of it only if the holes of both fit in."""
+    both = replace(SNAPSHOT, rests_on=(block_ref(7, 2), block_ref(7, 3)))
+    links = [Link(block_ref(7, n), (super_block_ref(0, 31),), holes_bytes=30 * MIB) for n in (2, 3)]
+    chain = Topology((EXT4, both, *LAYERS[2:]), links).chain(ROOT.rests_on)
+    above = [ok(EXT4, GIB), ok(both, GIB), ok(MEMORY, GIB)]
+
+    limits = [judge(ROOT, chain, dict([*above, ok(TMPFS, room)])).limit for room in (50 * MIB, 60 * MIB)]
+
+    assert [step.layer.id for step in chain].count(TMPFS.id) == 1
+    assert limits == [TMPFS.id, EXT4.id]
+
+
 def test_no_free_inode_means_no_room() -> None:
     """creat() gets ENOSPC with all blocks free."""
     found = verdict(ok(EXT4, GIB, inodes=1000, inodes_free=0), ok(SNAPSHOT, GIB), unlimited(RAMFS), ok(MEMORY, 2 * GIB))
