@@ -54,11 +54,14 @@ LAYER = Layer(
 def _reading(total: int, available: int | None, swap: int) -> Reading:
     if available is None:  # before Linux 3.14
         return Reading(RAM_LAYER, LayerState.UNKNOWN, total, reason="this kernel does not tell MemAvailable")
+    reserve = available // RESERVE
     return Reading(
         layer=RAM_LAYER,
         state=LayerState.OK,
         size_bytes=total,
         used_bytes=max(0, total - available),
-        headroom_bytes=available - available // RESERVE,
+        headroom_bytes=available - reserve,
         swap_bytes=swap,
+        reserved_bytes=reserve,
+        details={"available_bytes": available},
     )

@@ -112,10 +112,12 @@ def test_room_returns_with_a_discard(tmp_path: Path, scratch: Path) -> None:
     assert full[1].used_bytes == deleted[1].used_bytes
     assert full[1].used_bytes is not None
     assert trimmed[1].used_bytes is not None
-    assert full[1].used_bytes - trimmed[1].used_bytes >= 39 * MIB
+    assert full[1].used_bytes - trimmed[1].used_bytes >= 36 * MIB  # pieces of which only a part was discarded stay
     assert trimmed[0].headroom_bytes is not None
     assert deleted[0].headroom_bytes is not None
-    assert trimmed[0].headroom_bytes - deleted[0].headroom_bytes >= 39 * MIB
+    assert (
+        trimmed[0].headroom_bytes - deleted[0].headroom_bytes >= 36 * MIB
+    )  # pieces of which only a part was discarded stay
 
 
 def test_metadata_can_end_first(scratch: Path) -> None:

@@ -13,7 +13,7 @@ from overlaywatch.model import BROKEN, Failure, LayerId, LayerState, Link, Readi
 from overlaywatch.ports import Found
 from overlaywatch.sources.dm_thin import DmThinSource, free_blocks, mappable_blocks
 from overlaywatch.units import GIB, KIB, MIB
-from tests.sources.test_live_machines import memory, root
+from tests.sources.test_live_machines import memory, of_data, root
 from tests.sources.views import StaticView, figures, loop
 
 FRESH = "0 4161/838860 9/65536 - rw discard_passdown queue_if_no_space - 1024"
@@ -197,7 +197,7 @@ def test_the_tmpfs_under_a_pool_is_the_limit() -> None:
     found = root(machine(175 * MIB, 9 * 512 * KIB))
 
     assert found.chain == ("filesystem:/", ID, "tmpfs:/run", "ram")
-    assert (found.limit, found.failure, found.headroom_bytes) == ("tmpfs:/run", Failure.IO_ERROR, 170 * MIB)
+    assert (found.limit, found.failure, found.headroom_bytes) == ("tmpfs:/run", Failure.IO_ERROR, of_data(170 * MIB))
     assert found.live_system == "dracut-dmsquash-live-thin"
     assert found.oversubscription[ID] > 180
 
@@ -206,7 +206,7 @@ def test_a_small_pool_is_the_limit() -> None:
     """rd.live.overlay.size=64: 128 blocks of 512 KiB, 13 of them in use."""
     found = root(machine(175 * MIB, 0, "0 173/1638 13/128 - rw discard_passdown queue_if_no_space - 409"))
 
-    assert (found.limit, found.failure, found.headroom_bytes) == (ID, Failure.IO_ERROR, 105 * 512 * KIB)
+    assert (found.limit, found.failure, found.headroom_bytes) == (ID, Failure.IO_ERROR, of_data(105 * 512 * KIB))
     assert not found.reclaimable  # not by deleting alone
 
 
