@@ -100,7 +100,7 @@ def refusal(pattern: Pattern, trees: Iterable[str]) -> str:
         return f"begins in {prefix}, which is too wide to purge from; name a folder in it"
     for tree in trees:
         if is_inside(prefix, tree) or pattern.literal == tree:
-            return f"begins in {tree}, where nothing is ever purged"
+            return f"begins in {tree}, where nothing is ever purged; name a folder of caches elsewhere"
     return ""
 
 

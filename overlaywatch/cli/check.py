@@ -45,12 +45,11 @@ def thresholds_of(args: argparse.Namespace) -> Thresholds:
     """The thresholds that were asked. Raises Problem if a warning would come after the critical one."""
     asked = Thresholds(args.warning, args.critical, args.warning_headroom, args.critical_headroom).or_default
     if asked.warning is not None and asked.critical is not None and asked.warning > asked.critical:
-        raise Problem("check", "--warning is above --critical, so it would never be told", status=Exit.USAGE)
+        raise Problem("check", "--warning is above --critical, so it would never be told", "swap them", Exit.USAGE)
     least, less = asked.warning_headroom, asked.critical_headroom
     if least is not None and less is not None and least < less:
-        raise Problem(
-            "check", "--warning-headroom is below --critical-headroom, so it would never be told", status=Exit.USAGE
-        )
+        why = "--warning-headroom is below --critical-headroom, so it would never be told"
+        raise Problem("check", why, "swap them", Exit.USAGE)
     return asked
 
 

@@ -79,7 +79,14 @@ def _run(verb: Verb, words: list[str], world: World) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise Problem(verb.name, f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
+        why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise Problem(verb.name, why, _remedy(verb.name, error)) from error
+
+
+def _remedy(verb: str, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return f"try 'sudo {PROGRAM} {verb}'"
+    return "look for why in the kernel's log (dmesg)"
 
 
 def _run_as_plugin(verb: Verb, words: list[str], world: World) -> int:

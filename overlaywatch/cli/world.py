@@ -92,7 +92,8 @@ def told_as_output_error() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise Problem("standard output", error.strerror or str(error)) from error
+        why, remedy = error.strerror or str(error), "let it go to where there is room"
+        raise Problem("standard output", why, remedy) from error
 
 
 def real_world() -> World:

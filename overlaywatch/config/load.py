@@ -134,7 +134,17 @@ class _Pile:
         if self._skip_forbidden and isinstance(error, PermissionError):
             self.warnings.append(f"{file}: skipped: {_reason(error)}; run as root to have it read")
         else:
-            self._errors.append(ConfigError(file, "", f"cannot be read: {_reason(error)}"))
+            self._errors.append(ConfigError(file, "", f"cannot be read: {_reason(error)}", _remedy(error)))
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "run as root, or let it be read"
+    if isinstance(error, FileNotFoundError):
+        return "name a file that is there"
+    if isinstance(error, NotADirectoryError):
+        return "expected a folder"
+    return "expected a regular file of 1 MiB at most"
 
 
 def _reason(error: OSError) -> str:

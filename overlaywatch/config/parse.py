@@ -17,6 +17,7 @@ DEEPEST: Final = 16
 """Tables within tables. The configuration needs five; a bound keeps recursion harmless."""
 
 # tomllib puts the place into the text only (it has attributes for it from Python 3.14 on).
+_SEE: Final = "how it is written is on https://toml.io"
 _PLACE = re.compile(r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL)
 
 
@@ -30,7 +31,7 @@ def parse_fragment(file: str, data: bytes) -> Fragment:
     except (ValueError, RecursionError) as error:
         # A number of 5000 digits, a date that no calendar has; lists a thousand deep.
         what = "is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ConfigErrors([ConfigError(file, "", f"cannot be read as TOML: {what}")]) from None
+        raise ConfigErrors([ConfigError(file, "", f"cannot be read as TOML: {what}", _SEE)]) from None
     problems = _impossible(file, values)
     if problems:
         raise ConfigErrors(problems)
@@ -50,13 +51,13 @@ def _decode(file: str, data: bytes) -> str:
 def _syntax_error(file: str, text: str, message: str) -> ConfigErrors:
     match = _PLACE.fullmatch(message)
     if match is None:
-        return ConfigErrors([ConfigError(file, "", f"not TOML: {message}")])
+        return ConfigErrors([ConfigError(file, "", f"not TOML: {message}", _SEE)])
     if match["line"]:
         where = _at(file, int(match["line"]), int(match["column"]))
     else:
         where = _at(file, text.count("\n") + 1, len(text) - text.rfind("\n"))
     what = match["what"] if match["line"] else f"{match['what']} at the end of the file"
-    return ConfigErrors([ConfigError(where, "", f"not TOML: {what}")])
+    return ConfigErrors([ConfigError(where, "", f"not TOML: {what}", _SEE)])
 
 
 def _at(file: str, line: int, column: int) -> str:

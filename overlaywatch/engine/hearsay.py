@@ -66,5 +66,8 @@ class Hearsay:
             self._lines, self._window_ends = 0, now + WINDOW
         self._lines += 1
         if self._lines == MOST_LINES + 1:
-            log.warning("the frontend says more than %d lines a minute: the rest is not shown", MOST_LINES)
+            log.warning(
+                "the frontend says more than %d lines a minute: the rest is not shown; mend what these tell of",
+                MOST_LINES,
+            )
         return self._lines <= MOST_LINES

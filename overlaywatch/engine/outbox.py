@@ -46,7 +46,9 @@ class Outbox:
         if before is not None:
             frame = _continued(frame, before.frame)
         elif len(self._firing) >= MOST_KEPT:
-            raise OverflowError(f"{MOST_KEPT} alerts are firing already")
+            raise OverflowError(
+                f"{MOST_KEPT} alerts are firing already; watch fewer mount points, or tell fewer receivers"
+            )
         self._firing[key] = Kept(frame)
         self._outgoing.append(frame)
         self.changes += 1

@@ -57,7 +57,9 @@ class StateFile:
         """Write the other slot. Raises StateTooLargeError or OSError; the last state then still stands."""
         body = json.dumps(state, separators=(",", ":")).encode()
         if len(body) > SLOT_BYTES - HEADER.size:
-            raise StateTooLargeError(f"{len(body)} bytes of state do not fit into {SLOT_BYTES}")
+            raise StateTooLargeError(
+                f"{len(body)} bytes of state do not fit into {SLOT_BYTES}; have fewer policies, or fewer mount points"
+            )
         sequence = self._sequence + 1
         slot = HEADER.pack(MAGIC, sequence, len(body), zlib.crc32(body)) + body
         if os.pwrite(self._fd, slot, sequence % 2 * SLOT_BYTES) != len(slot):

@@ -232,6 +232,9 @@ def interrupted() -> Tick:
     raise KeyboardInterrupt
 
 
+LOOK = "look for why in the kernel's log (dmesg)"
+
+
 def unreadable() -> Tick:
     """A look that meets an error nobody foresaw."""
     raise OSError(5, "Input/output error", "/proc/self/mountinfo")
@@ -241,7 +244,7 @@ def unreadable() -> Tick:
     ("tick", "status", "told"),
     [
         (interrupted, 130, ""),
-        (unreadable, 1, "overlaywatch: status: /proc/self/mountinfo: Input/output error\n"),
+        (unreadable, 1, f"overlaywatch: status: /proc/self/mountinfo: Input/output error; {LOOK}\n"),
     ],
 )
 def test_what_ends_a_verb_early_is_told_without_a_traceback(
@@ -276,4 +279,5 @@ def test_full_disk_is_told() -> None:
     with open("/dev/full", "w", encoding="utf-8") as full, program("--help", full.fileno()) as running:
         _, complained = running.communicate()
 
-    assert (running.returncode, complained) == (1, "overlaywatch: standard output: No space left on device\n")
+    told = "overlaywatch: standard output: No space left on device; let it go to where there is room\n"
+    assert (running.returncode, complained) == (1, told)

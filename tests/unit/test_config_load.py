@@ -90,7 +90,9 @@ def test_explicit_file_is_read_alone(tmp_path: Path) -> None:
 def test_explicit_file_must_be_there(tmp_path: Path) -> None:
     """Whoever names a file wants it."""
     missing = tmp_path / "missing.toml"
-    assert errors_of(tmp_path, explicit=missing) == [f"{missing}: cannot be read: No such file or directory"]
+    assert errors_of(tmp_path, explicit=missing) == [
+        f"{missing}: cannot be read: No such file or directory; name a file that is there"
+    ]
 
 
 def test_errors_of_all_files_are_told_together(tmp_path: Path) -> None:
@@ -106,7 +108,9 @@ def test_errors_of_all_files_are_told_together(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
     """A file in the place of a folder."""
     write(tmp_path, "etc/overlaywatch/overlaywatch.d", "")
-    assert errors_of(tmp_path) == [f"{tmp_path}/etc/overlaywatch/overlaywatch.d: cannot be read: Not a directory"]
+    assert errors_of(tmp_path) == [
+        f"{tmp_path}/etc/overlaywatch/overlaywatch.d: cannot be read: Not a directory; expected a folder"
+    ]
 
 
 def test_forbidden_file_is_an_error_or_is_skipped(tmp_path: Path) -> None:
@@ -114,7 +118,8 @@ def test_forbidden_file_is_an_error_or_is_skipped(tmp_path: Path) -> None:
     path = write(tmp_path, "x.toml", '[daemon]\ninterval = "5s"')
     path.chmod(0)
     with as_nobody():
-        assert errors_of(tmp_path, explicit=path) == [f"{path}: cannot be read: Permission denied"]
+        remedy = "run as root, or let it be read"
+        assert errors_of(tmp_path, explicit=path) == [f"{path}: cannot be read: Permission denied; {remedy}"]
         settings, warnings = load(tmp_path, (), path, skip_forbidden=True)
     assert settings.daemon.interval == 10.0
     assert warnings == (f"{path}: skipped: Permission denied; run as root to have it read",)
