@@ -69,7 +69,9 @@ class Plan:
     """What an action would do, exactly: printable, comparable, and all that apply() will do.
 
     `steps` are lines for people; `payload` is for the action alone. `refusal` is not empty if the
-    action will not act, and says why. `needs_bytes` is the room that is wanted back (0: unbounded).
+    action will not act, and says why; `again_in` are the seconds after which it might (None: not by waiting).
+    `needs_bytes` is the room that is wanted back (0: unbounded). `limit_seconds` is how long apply() takes
+    at most; one that is long over it hangs in the kernel (None: it has no limit).
     """
 
     action: str
@@ -79,6 +81,8 @@ class Plan:
     refusal: str = ""
     needs_bytes: int = 0
     payload: object = None
+    again_in: float | None = None
+    limit_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +91,16 @@ class Surroundings:
 
     `headroom(mount_point)` measures again, now, with the kernel's figures (None: unknown).
     `uptime_seconds` is since boot. `past(action)` gives the monotonic times at which the action was
-    applied, oldest first, over restarts of the daemon. `monotonic()` is the clock.
+    applied, oldest first, over restarts of the daemon. `monotonic()` is the clock. `begun` is when a
+    daemon that has died since began this very thing and did not come to its end (None: it is new);
+    that time is not in `past`.
     """
 
     headroom: Callable[[str], int | None]
     uptime_seconds: float
     past: Callable[[str], Sequence[float]]
     monotonic: Callable[[], float]
+    begun: float | None = None
 
 
 class Action(Protocol):
@@ -101,8 +108,9 @@ class Action(Protocol):
 
     plan() changes nothing and may be called at any time. apply() does what the plan says, re-checks
     each step before taking it, and never raises: what went wrong is in the Outcome. `changes` is False
-    for actions that only tell somebody (they run even when paused or when actions are off).
-    `detached` is True if apply() may take long: the engine then calls it in a forked child.
+    for actions that only tell somebody: they run even when paused or when actions are off, and at once;
+    all others plan and apply in a forked child, and may take long. `resumable` is True if all of the effect
+    comes at the very end: what the death of the daemon cut off has then done nothing, and is taken up again.
     """
 
     @property
@@ -121,8 +129,8 @@ class Action(Protocol):
         ...
 
     @property
-    def detached(self) -> bool:
-        """Whether apply() belongs into a child process."""
+    def resumable(self) -> bool:
+        """Whether the next daemon goes on with what a dead one has begun."""
         ...
 
     def plan(self, decision: Decision, surroundings: Surroundings) -> Plan:

@@ -35,6 +35,7 @@ MOST_ENTRIES: Final = 100_000
 """Names that plan() looks at, so that its memory is bounded as well."""
 
 _SHOWN_FILES: Final = 50
+_CANNOT_LOOK: Final = "cannot look for files: {}; it runs as root, and the mount point must be mounted still"
 _CANNOT_DELETE: Final = BROKEN | {LayerState.NEEDS_CHECK}
 _LONGEST_LOOK_FOR_USERS: Final = 10.0
 """Seconds that apply() may look for users of files, in its own process: a busy machine has many, and slowly."""
@@ -102,7 +103,7 @@ class PurgeAction:
     root: KernelRoot = field(default_factory=KernelRoot)
     type: ClassVar[str] = "purge"
     changes: ClassVar[bool] = True
-    detached: ClassVar[bool] = True
+    resumable: ClassVar[bool] = False
 
     @classmethod
     def from_table(cls, table: Table, context: ActionContext) -> "PurgeAction":
@@ -118,7 +119,7 @@ class PurgeAction:
             findings = self._find(decision, surroundings)
         except (OSError, KernelTextError) as error:
             text = why(error) if isinstance(error, OSError) else str(error)
-            return Plan(self.name, self.type, decision, refusal=f"cannot look for files: {text}", needs_bytes=needs)
+            return Plan(self.name, self.type, decision, refusal=_CANNOT_LOOK.format(text), needs_bytes=needs)
         now = self.unix_time()
         chosen = choose(findings.files, Bounds(needs, self.settings.max_files, self.settings.max_bytes), now)
         return Plan(
@@ -126,9 +127,12 @@ class PurgeAction:
             self.type,
             decision,
             steps=tuple(_steps(chosen, findings, now)),
-            refusal="" if chosen else "no file may be deleted: " + _nothing_because(findings),
+            refusal=""
+            if chosen
+            else f"no file may be deleted: {_nothing_because(findings)}; see `paths` and `older_than`",
             needs_bytes=needs,
             payload=PurgePlan(chosen, self.settings.until_headroom, decision.verdict.reclaimable),
+            limit_seconds=self.settings.timeout,
         )
 
     def apply(self, plan: Plan, surroundings: Surroundings) -> Outcome:
@@ -139,7 +143,9 @@ class PurgeAction:
         try:
             tally = self._delete(plan.payload, attempt)
         except OSError as error:
-            return attempt.end(OutcomeKind.FAILED, f"{plan.decision.mount_point} cannot be opened: {why(error)}")
+            return attempt.end(
+                OutcomeKind.FAILED, f"{plan.decision.mount_point} cannot be opened: {why(error)}; is it mounted still?"
+            )
         return _outcome(attempt, plan.payload, tally)
 
     def _needs(self, decision: Decision, surroundings: Surroundings) -> tuple[str, int]:
@@ -148,12 +154,13 @@ class PurgeAction:
             return "a captured machine has no files to look at", 0
         broken = sorted(state.value for state in decision.verdict.states & _CANNOT_DELETE)
         if broken:
-            return f"a layer is {', '.join(broken)}: nothing can be deleted any more", 0
+            return f"a layer is {', '.join(broken)}: nothing can be deleted any more; only a reboot helps", 0
         if self.settings.until_headroom is None:
             return "", 0
         headroom = surroundings.headroom(decision.mount_point)
         if headroom is None:
-            return f"the headroom of {decision.mount_point} is unknown, so it cannot be known when to stop", 0
+            place = decision.mount_point
+            return f"the headroom of {place} is unknown, so it cannot be known when to stop; ask `explain {place}`", 0
         if headroom >= self.settings.until_headroom:
             return f"there is room enough: {format_size(headroom)}", 0
         return "", self.settings.until_headroom - headroom

@@ -9,7 +9,7 @@ the machine goes down; as long as this process lives, it has not.
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import sleep
 from typing import ClassVar, Final
 
@@ -24,8 +24,11 @@ from overlaywatch.units import format_duration, printable
 GRACE_WITH_DEAD_ROOT: Final = 5.0
 """Nobody can be told and nothing can be saved then: only so long, for what still runs from memory."""
 
+GRACE_GOING_ON: Final = 15.0
+"""At least so long when it goes on after the death of a daemon: who was told before has so long to object."""
+
 _LOOK_AGAIN: Final = 5.0
-_WITHDRAWN: Final = "withdrawn"
+_YES: Final = "yes"
 _DEAD: Final = frozenset({LayerState.INVALID, LayerState.FAILED})
 _ROOT: Final = frozenset({"/", "/usr"})
 _FLUSH_MAY_OVERFLOW: Final = (f"{LayerKind.DM_SNAPSHOT}:", f"{LayerKind.DM_THIN_POOL}:")
@@ -60,11 +63,15 @@ class RebootSettings:
 
 @dataclass(frozen=True, slots=True)
 class RebootPlan:
-    """How to go about it: the time that users get, and which rungs can work at all."""
+    """How to go about it: the time that users get, and which rungs can work at all.
+
+    `goes_on`: a daemon before this one has begun it, and may have had it scheduled already.
+    """
 
     grace: float
     dead_root: bool
     may_flush: bool
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ class RebootAction:
     wait: Callable[[float], None] = sleep
     type: ClassVar[str] = "reboot"
     changes: ClassVar[bool] = True
-    detached: ClassVar[bool] = True
+    resumable: ClassVar[bool] = True
 
     @classmethod
     def from_table(cls, table: Table, context: ActionContext) -> "RebootAction":
@@ -88,14 +95,19 @@ class RebootAction:
     def plan(self, decision: Decision, surroundings: Surroundings) -> Plan:
         """How it would be done, or why it must not be done now."""
         plan = _how(self.settings, decision.verdict)
+        if surroundings.begun is not None:
+            plan = _going_on(plan, surroundings.monotonic() - surroundings.begun)
         names = ", ".join(rung.name for rung in self.rungs if _usable(rung, plan))
+        again = "go on with the reboot: " if plan.goes_on else ""
+        refusal, again_in = self._refusal(surroundings)
         return Plan(
             self.name,
             self.type,
             decision,
-            steps=(f"reboot in {format_duration(plan.grace)}, by the first that works of: {names}",),
-            refusal=self._refusal(surroundings),
+            steps=(f"{again}reboot in {format_duration(plan.grace)}, by the first that works of: {names}",),
+            refusal=refusal,
             payload=plan,
+            again_in=again_in,
         )
 
     def apply(self, plan: Plan, surroundings: Surroundings) -> Outcome:
@@ -104,28 +116,32 @@ class RebootAction:
         if plan.refusal or not isinstance(plan.payload, RebootPlan):
             return attempt.end(OutcomeKind.REFUSED, plan.refusal or "there is no plan")
         climb = _Climb(self, plan.payload, _message(plan.decision))
-        climb.say(f"{climb.message} (in {format_duration(plan.payload.grace)})")
+        going_on = "going on, " if plan.payload.goes_on else ""
+        climb.say(f"{climb.message} ({going_on}in {format_duration(plan.payload.grace)})")
         for rung in self.rungs:
             if _usable(rung, plan.payload) and not climb.take(rung):
                 return attempt.end(OutcomeKind.REFUSED, "somebody has cancelled it (shutdown -c)")
-        return attempt.end(OutcomeKind.FAILED, "; ".join(climb.failures) or "there is no way to reboot")
+        return attempt.end(OutcomeKind.FAILED, "; ".join(climb.failures) or "there is no way to reboot: run as root")
 
-    def _refusal(self, surroundings: Surroundings) -> str:
+    def _refusal(self, surroundings: Surroundings) -> tuple[str, float | None]:
+        """Why it must not be done now, and in how many seconds it may; empty and None if it may."""
         uptime, least = surroundings.uptime_seconds, self.settings.min_uptime
         if uptime < least:
-            return (
+            reason = (
                 f"the machine is up for {format_duration(uptime)} only, min_uptime is {format_duration(least)}:"
-                " a reboot that does not help must not become a loop"
+                f" a reboot that does not help must not become a loop; again in {format_duration(least - uptime)}"
             )
+            return reason, least - uptime
         now = surroundings.monotonic()
         recent = [at for at in surroundings.past(self.name) if now - at < self.settings.window]
         if len(recent) >= self.settings.count:
-            again = format_duration(recent[-self.settings.count] + self.settings.window - now)
-            return (
+            again_in = recent[-self.settings.count] + self.settings.window - now
+            reason = (
                 f"it was done {len(recent)} times in the last {format_duration(self.settings.window)},"
-                f" max_per allows {self.settings.count}; again in {again}"
+                f" max_per allows {self.settings.count}; again in {format_duration(again_in)}"
             )
-        return ""
+            return reason, again_in
+        return "", None
 
 
 @dataclass(slots=True)
@@ -145,7 +161,7 @@ class _Climb:
         """Try one rung and wait for the machine to go down. False: somebody wants it not to."""
         if not rung.waits:
             self._let_grace_pass()
-        problem = self._run(rung)
+        problem = None if self._is_held(rung) else self._run(rung)
         if problem is None and not self._let_it_happen(rung):
             self.say("cancelled")
             return False
@@ -184,16 +200,21 @@ class _Climb:
         while rung.waits and self.grace > _LOOK_AGAIN:
             self.action.wait(_LOOK_AGAIN)
             self.grace -= _LOOK_AGAIN
-            if self.grace > _LOOK_AGAIN and self._withdrawn(rung):
+            if self.grace > _LOOK_AGAIN and self._is_so(rung.withdrawn, rung.limit):
                 return False
         self._let_grace_pass()
         if rung.settle:
             self.action.wait(rung.settle)
         return True
 
-    def _withdrawn(self, rung: Rung) -> bool:
+    def _is_held(self, rung: Rung) -> bool:
+        """Whether a daemon before us got so far that this rung holds a schedule; it is not made twice."""
+        return self.plan.goes_on and rung.waits and self._is_so(rung.holds, rung.limit)
+
+    def _is_so(self, question: Callable[[], bool], limit: float) -> bool:
+        """Ask, within bounds; no answer is no."""
         try:
-            return bounded(lambda: _WITHDRAWN if rung.withdrawn() else None, rung.limit) == _WITHDRAWN
+            return bounded(lambda: _YES if question() else None, limit) == _YES
         except OSError:
             return False
 
@@ -206,6 +227,11 @@ def _how(settings: RebootSettings, verdict: Verdict) -> RebootPlan:
         dead_root=dead_root,
         may_flush=not verdict.states & BROKEN and not any(map(_can_be_overflowed, verdict.chain)),
     )
+
+
+def _going_on(plan: RebootPlan, elapsed: float) -> RebootPlan:
+    """What is left of the grace, or a short one, so that an endless row of crashes comes to an end as well."""
+    return replace(plan, grace=max(plan.grace - elapsed, min(plan.grace, GRACE_GOING_ON)), goes_on=True)
 
 
 def _can_be_overflowed(layer: LayerId) -> bool:

@@ -41,7 +41,8 @@ class Rung:
     which the machine should be down; 0: it restarts nothing. `waits`: it lets the grace pass itself;
     else that must be over before. `needs_programs`: a dead root cannot give them. `flushes`: it writes
     out what is dirty, which may be the very thing that overflows a snapshot. `withdrawn()` says whether
-    somebody took back what was accepted, and is asked only while the grace lasts.
+    somebody took back what was accepted, and is asked only while the grace lasts. `holds()` says whether
+    it has something scheduled from before, which then is left to come true.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Rung:
     needs_programs: bool = False
     flushes: bool = False
     withdrawn: Callable[[], bool] = _never
+    holds: Callable[[], bool] = _never
 
 
 def default_rungs() -> tuple[Rung, ...]:
@@ -80,6 +82,7 @@ def logind_rung(bus: tuple[str, ...], kind: str = "reboot", unix_time: Callable[
         waits=True,
         needs_programs=True,
         withdrawn=logind.withdrawn,
+        holds=logind.holds,
     )
 
 
@@ -141,6 +144,10 @@ class _Logind:
     def withdrawn(self) -> bool:
         """Whether somebody said `shutdown -c`, or scheduled something else. What cannot be asked is not withdrawn."""
         return self._scheduled() not in {self.kind, None}
+
+    def holds(self) -> bool:
+        """Whether anything is scheduled; if it is no reboot, withdrawn() says that somebody decided otherwise."""
+        return bool(self._scheduled())
 
     def _scheduled(self) -> str | None:
         """The type of the scheduled shutdown; empty: none; None: cannot be asked. busctl(1) prints `(st) "…" 0`."""

@@ -55,7 +55,7 @@ class RunAction:
     settings: RunSettings
     type: ClassVar[str] = "run"
     changes: ClassVar[bool] = True
-    detached: ClassVar[bool] = True
+    resumable: ClassVar[bool] = False
 
     @classmethod
     def from_table(cls, table: Table, context: ActionContext) -> "RunAction":
@@ -67,7 +67,8 @@ class RunAction:
         del surroundings
         limit = format_duration(self.settings.timeout)
         step = f"run {printable(join(self.settings.command))} for {limit} at most"
-        return Plan(self.name, self.type, decision, steps=(step,), payload=self.settings.command)
+        command, limit_seconds = self.settings.command, self.settings.timeout
+        return Plan(self.name, self.type, decision, steps=(step,), payload=command, limit_seconds=limit_seconds)
 
     def apply(self, plan: Plan, surroundings: Surroundings) -> Outcome:
         """Run it and wait for its end, or end it with everything it started when the time is up."""
@@ -97,7 +98,7 @@ class RunAction:
             return f"{program}: no such program; {remedy}"
         if isinstance(error, PermissionError):
             return f"{program}: not allowed to run it; make it executable (chmod +x)"
-        return f"{program}: cannot be started: {why(error)}"
+        return f"{program}: cannot be started: {why(error)}; try it by hand as root"
 
 
 def environment(decision: Decision) -> dict[str, str]:

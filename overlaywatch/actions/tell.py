@@ -26,7 +26,7 @@ class Teller:
     type: ClassVar[str]
     one_per_firing: ClassVar[bool]
     changes: ClassVar[bool] = False
-    detached: ClassVar[bool] = False
+    resumable: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

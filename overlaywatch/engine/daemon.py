@@ -30,6 +30,7 @@ from overlaywatch.engine.publisher import Publisher
 from overlaywatch.engine.rhythm import Rhythm
 from overlaywatch.engine.systemd import ServiceManager
 from overlaywatch.forecast import Forecaster
+from overlaywatch.kernel import process
 from overlaywatch.kernel.uevent import UeventSocket
 from overlaywatch.model import Outcome, Tick
 from overlaywatch.ports import Action, Surroundings
@@ -63,6 +64,8 @@ class Engine:
         self._monitor.policy_state = policy_state.from_json(self._memory.restored_policy_state, time.monotonic())
         self._monitor.forecaster = Forecaster.from_json(self._memory.restored_forecasts, time.monotonic())
         self._rhythm = Rhythm(parts.sources)
+        for *_, action in self._memory.owed.leave_to(process.is_alive):
+            log.warning("%s: the process that a daemon before this one gave it is still at it", action)
         self._actions = dict(parts.make_actions(parts.settings, self._outbox.send))
         self._monitor.reconfigure(parts.settings, _telling(self._actions))
         self._dispatcher = Dispatcher(
@@ -90,7 +93,7 @@ class Engine:
         """Until SIGTERM. Memory is locked before the frontend is forked: locking copies what is shared by then."""
         self._events.take_signals()
         for refusal in self._parts.prepare():
-            log.warning("%s; it may not outlive the root file system or a lack of memory", refusal)
+            log.warning("%s; it may not outlive the root file system or a lack of memory; run it as root", refusal)
         self._link.ensure(time.monotonic())
         started = time.monotonic()
         self._tick(started)
@@ -143,9 +146,9 @@ class Engine:
         control = self._reader.dm.fileno() if self._reader.dm is not None else None
         if control is not None:
             yield Wish(control, f"device-mapper {id(self._reader.dm)}")
-        child = self._dispatcher.child
-        if child is not None:
-            yield Wish(child.fd, f"child {child.pid}")
+        worker = self._dispatcher.worker
+        if worker is not None:
+            yield Wish(worker.fd, f"action {worker.pid}")
 
     def _heed(self, signals: frozenset[int]) -> None:
         if signal.SIGTERM in signals or signal.SIGINT in signals:
@@ -226,9 +229,8 @@ class Engine:
                 self._monitor.forecaster.split(outcome.mount_point)
 
     def _finished(self, observation: Observation, outcomes: list[Outcome], now: float, cost: float) -> Tick:
-        due = policy.next_due(self._settings.policies, self._monitor.policy_state)
         pace = self._rhythm.plan(
-            observation, self._monitor.forecaster, now, self._interval(), None if due is None else due - now, cost
+            observation, self._monitor.forecaster, now, self._interval(), self._until_due(now), cost
         )
         return Tick(
             now=now,
@@ -243,6 +245,11 @@ class Engine:
             pace_seconds=pace,
             paused=self._paused,
         )
+
+    def _until_due(self, now: float) -> float | None:
+        """Seconds until the first hold, cooldown or wait of something owed ends; None if nothing waits."""
+        due = policy.next_due(self._settings.policies, self._monitor.policy_state), self._memory.owed.next_due(now)
+        return min((at - now for at in due if at is not None), default=None)
 
     def _interval(self) -> float:
         """The slowest pace: that of the configuration, but the watchdog must be fed by finished ticks."""
@@ -289,7 +296,10 @@ class Engine:
             try:
                 self._remember()
             except OSError as error:
-                log.error("the state cannot be written down: %s; nothing is changed on this machine", error.strerror)
+                log.error(
+                    "the state cannot be written down: %s; nothing is changed on this machine; make room on /run",
+                    error.strerror,
+                )
 
     def _leave_to_engine(self) -> None:
         """In a forked child: what only the engine may hold. A pipe held open here would hide its death."""
@@ -303,7 +313,7 @@ class Engine:
             settings, warnings = self._parts.load()
             actions = dict(self._parts.make_actions(settings, self._outbox.send))
         except (ConfigErrors, OSError, ValueError) as errors:
-            log.error("the configuration is not reloaded, the old one stays:\n%s", errors)
+            log.error("the configuration is not reloaded, the old one stays; mend this and reload again:\n%s", errors)
             self._counters.config_last_reload_successful = False
         else:
             for warning in warnings:
@@ -321,7 +331,7 @@ class Engine:
         self._link.post({"type": "receivers", "urls": list(self._parts.urls(settings))})
         alerts.retire(self._outbox, before=self._actions, after=actions, unix_time=time.time())
         self._actions = dict(actions)
-        self._dispatcher.actions = self._actions
+        self._dispatcher.reconfigure(self._actions)
         self._monitor.reconfigure(settings, _telling(actions))
         self._counters.config_hash = settings.hash
         self._counters.config_last_reload_successful = True
@@ -352,5 +362,8 @@ def open_uevents() -> UeventSocket | None:
     try:
         return UeventSocket()
     except OSError as error:
-        log.warning("no uevents: %s; devices are seen at the next tick instead of at once", error.strerror)
+        log.warning(
+            "no uevents: %s; devices are seen at the next tick; run it in the network namespace of the host",
+            error.strerror,
+        )
         return None

@@ -7,6 +7,7 @@ what was mounted then is gone. Without a place to keep it, nothing that changes 
 
 import errno
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from overlaywatch.policy_state import to_json
 log: Final = logging.getLogger(__name__)
 
 STATE_FILE: Final = "state"
+_REMEDY: Final = "run as root, make room there, or set RUNTIME_DIRECTORY"
 
 
 class Memory:
@@ -37,7 +39,7 @@ class Memory:
         ours = kept if boot_id and kept.get("boot_id") == boot_id else {}
         self.ledger = Ledger.from_json(ours.get("past"))
         self.owed = Owed()
-        self.owed.restore(ours.get("owed"))
+        self.owed.restore(ours.get("owed"), time.monotonic())
         self.restored_policy_state = ours.get("policies")
         self.restored_forecasts = ours.get("forecasts")
         outbox.restore(ours.get("alerts"))
@@ -78,8 +80,8 @@ class Memory:
             self._file = StateFile(self._folder / STATE_FILE)
             return self._file.load()
         except OSError as error:
-            told = "%s: %s; alerts are sent, but nothing is changed on this machine"
-            log.warning(told, self._folder, error.strerror)
+            told = "%s: %s; alerts are sent, but nothing is changed on this machine; %s"
+            log.warning(told, self._folder, error.strerror, _REMEDY)
             return {}
 
     def _try_again(self) -> StateFile:
@@ -89,10 +91,9 @@ class Memory:
         try:
             again = StateFile(self._folder / STATE_FILE)
         except AlreadyRunningError as error:
-            raise OSError(errno.EBUSY, "another overlaywatch holds the state") from error
+            raise OSError(errno.EBUSY, "another overlaywatch holds the state; stop one of them") from error
         except OSError as error:
-            remedy = "run as root, make room there, or set RUNTIME_DIRECTORY"
-            raise OSError(error.errno, f"{self._folder}: {error.strerror}; {remedy}") from error
+            raise OSError(error.errno, f"{self._folder}: {error.strerror}; {_REMEDY}") from error
         again.load()  # only to go on counting where the last writer stopped
         self._file = again
         return again

@@ -72,7 +72,7 @@ def test_actions_are_what_the_engine_expects(kind: str) -> None:
     """Name, type, and which of them change the machine or take back what they told."""
     action = FACTORIES[kind](table(**ENOUGH[kind]), Desk().context())
     tells = kind in {"alertmanager", "webhook"}
-    assert (action.name, action.type, action.changes, action.detached) == ("it", kind, not tells, not tells)
+    assert (action.name, action.type, action.changes, action.resumable) == ("it", kind, not tells, kind == "reboot")
     assert isinstance(action, Notifier) is tells
 
 

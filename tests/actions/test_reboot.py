@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,6 +71,49 @@ def test_budget_holds() -> None:
     twice = plan(past=[day_ago + 100, recently], max_per={"count": 2})
     assert twice.refusal.endswith("again in 100 s")
     assert plan(past=[recently], max_per={"window": "30m"}).refusal == ""
+
+
+def test_refusal_says_when_it_will_be_over() -> None:
+    """In seconds, so that the last resort is only late, and not lost."""
+    assert plan(uptime=1799).again_in == 1
+    assert plan(past=[200_000.0 - 3600]).again_in == DAY - 3600
+    assert plan(past=[200_000.0 - 900, 200_000.0 - 300], max_per={"count": 2, "window": "20m"}).again_in == 300
+    assert plan().again_in is None
+
+
+@pytest.mark.parametrize(("elapsed", "left"), [(20.0, 40.0), (50.0, 15.0), (3600.0, 15.0)])
+def test_reboot_that_was_cut_off_goes_on(elapsed: float, left: float) -> None:
+    """With what is left of its grace, or a short one; it is said that it is not another one."""
+    ladder = Ladder()
+    made = RebootAction.from_table(table(grace="60s"), ladder.desk.context())
+    rungs = [ladder.rung("polite", waits=True, settle=90.0), ladder.rung("firm")]
+    action = RebootAction("it", made.settings, ladder.desk.announced.append, rungs, ladder.clock.wait)
+    around = replace(surroundings(monotonic=ladder.clock), begun=ladder.clock.now - elapsed)
+    going_on = action.plan(decision(), around)
+    action.apply(going_on, around)
+
+    assert going_on.payload == RebootPlan(left, dead_root=False, may_flush=True, goes_on=True)
+    assert going_on.steps[0].startswith(f"go on with the reboot: reboot in {left:.0f} s")
+    assert ladder.desk.announced[0].endswith(f"(going on, in {left:.0f} s)")
+    assert ladder.taken[0] == ("polite", left, 0.0)
+
+
+def test_schedule_that_a_dead_daemon_has_made_is_left_to_come_true() -> None:
+    """It is not made twice, and watched like one's own: whoever cancels it is obeyed, and if nothing comes of it …"""
+    for cancelled, taken in ((False, [("firm", 0.0, 150.0)]), (True, [])):
+        ladder = Ladder()
+        polite = ladder.rung(
+            "polite", waits=True, settle=90.0, limit=5.0, holds=lambda: True, withdrawn=lambda it=cancelled: bool(it)
+        )
+        plan = RebootPlan(60.0, dead_root=False, may_flush=True, goes_on=True)
+        made = RebootAction.from_table(table(), ladder.desk.context())
+        action = RebootAction(
+            "it", made.settings, ladder.desk.announced.append, [polite, ladder.rung("firm")], ladder.clock.wait
+        )
+        outcome = action.apply(Plan("it", "reboot", decision(), payload=plan), surroundings(monotonic=ladder.clock))
+
+        assert ladder.taken == taken
+        assert outcome.kind is (OutcomeKind.REFUSED if cancelled else OutcomeKind.FAILED)
 
 
 def test_refused_plans_are_not_applied() -> None:
@@ -248,6 +292,15 @@ def test_logind_that_forgets_is_a_failure(bus: Callable[[str], tuple[str, ...]])
 def test_cancellation_is_seen(bus: Callable[[str], tuple[str, ...]], answer: str, withdrawn: bool) -> None:
     """Nothing scheduled, or something else: somebody decided otherwise. No answer is no decision."""
     assert logind_rung(bus(f"echo '{answer}'")).withdrawn() is withdrawn
+
+
+@pytest.mark.parametrize(
+    ("answer", "holds"),
+    [('(st) "reboot" 17', True), ('(st) "" 0', False), ('(st) "poweroff" 17', True), ("Failed to connect", False)],
+)
+def test_schedule_is_found_again(bus: Callable[[str], tuple[str, ...]], answer: str, holds: bool) -> None:
+    """Anything that is scheduled: one that somebody made instead of ours must not be overwritten."""
+    assert logind_rung(bus(f"echo '{answer}'")).holds() is holds
 
 
 def test_programs_that_are_not_there_are_a_failure() -> None:

@@ -71,3 +71,52 @@ def test_overflowed_root_is_rebooted(boot_guest: BootGuest, results: Path, store
     used = re.search(r"snapshot (\d+)/131072", (results / "again").read_text())
     assert used is not None
     assert int(used[1]) < 8192
+
+
+CUT_OFF = """
+[daemon]
+interval = "1s"
+[watch]
+include = ["/mnt"]
+[action.reboot]
+type = "reboot"
+grace = "20s"
+min_uptime = "0s"
+[[policy]]
+name = "room"
+mount_point = "/mnt"
+[[policy.stage]]
+name = "last-resort"
+headroom_below = "1TiB"
+actions = ["reboot"]
+"""
+
+# Nobody but the daemon holds the reboot: there is no service manager. `children` are what it leaves behind.
+KILLED_IN_ITS_GRACE = f"""
+test "$LAB_BOOT" = 1 || exit 0
+mount -t tmpfs -o size=16m tmpfs /mnt
+cat >/run/cut-off.toml <<'END'
+{CUT_OFF}
+END
+run='{sys.executable} -m overlaywatch run --config /run/cut-off.toml --web.listen-address off'
+$run 2>>/run/lab/log &
+engine=$!
+until dmesg | grep -q 'overlaywatch: rebooting.*(in 20 s)'; do sleep 0.2; done
+children=$(cat /proc/$engine/task/$engine/children)
+kill -9 $engine $children
+cut -d' ' -f1 /proc/uptime >/run/lab/killed
+$run 2>>/run/lab/log &
+until dmesg | grep 'overlaywatch: rebooting.*(going on' >/run/lab/going-on; do sleep 0.2; done
+sleep 60
+"""
+
+
+def test_reboot_goes_on_after_the_death_of_the_daemon(boot_guest: BootGuest, results: Path) -> None:
+    """kill -9 in the grace, of the engine and all that it had started: the next daemon does what is left of it."""
+    ending = boot_guest("sh", "-uc", KILLED_IN_ITS_GRACE, timeout=90, boots=2)
+    log = (results / "log").read_text()
+    assert (ending.status, ending.boots) == (0, 2), ending.explain() + log
+    left = re.search(r"going on, in (\d+) s", (results / "going-on").read_text())
+    assert left is not None
+    assert 15 <= int(left[1]) < 20
+    assert "Traceback" not in log, log

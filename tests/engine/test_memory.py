@@ -251,7 +251,8 @@ def test_what_is_owed_is_asked_for_again_while_its_stage_is_active() -> None:
     owed.again(seen(active=False), 200.0)
 
     assert [(one.action, one.at, one.reason) for one in asked] == [("page", 200.0, "used 80.0% is above 70.0%")]
-    assert (waiting, unknown, still) == ([], [], [["root", "warn", "/", "page"]])
+    assert (waiting, unknown) == ([], [])
+    assert still == [{"policy": "root", "stage": "warn", "mount_point": "/", "action": "page"}]
     assert owed.as_json() == []
 
 
@@ -262,7 +263,36 @@ def test_what_is_owed_is_bounded() -> None:
         (decision,) = Alerting().fire("page", mount_point=f"/{number}")
         owed.add(decision)
 
-    assert (len(owed.as_json()), owed.as_json()[0][2]) == (MOST_OWED, "/3")
+    assert (len(owed.as_json()), owed.as_json()[0]["mount_point"]) == (MOST_OWED, "/3")
+
+
+def test_what_is_owed_may_have_to_wait() -> None:
+    """Until then it is not asked for, but kept; the same reason is told once; a restart asks at once."""
+    owed, (decision,) = Owed(), Alerting().fire("page")
+    new = [owed.put_off(decision, 100.0, 50.0, reason) for reason in ("spent", "spent", "young")]
+    early, late = owed.again(seen(), 149.0), owed.again(seen(), 150.0)
+    again = Owed()
+    again.restore(owed.as_json(), 110.0)
+
+    assert new == [True, False, True]
+    assert (early, len(late), owed.next_due(100.0), owed.next_due(150.0)) == ([], 1, 150.0, None)
+    assert len(again.again(seen(), 110.0)) == 1
+    owed.put_off(decision, 100.0, 0.0, "at once")
+    assert owed.next_due(100.0) == 101.0
+    owed.again(seen(active=False), 100.0)
+    assert (owed.as_json(), owed.next_due(100.0)) == ([], None)
+
+
+@pytest.mark.parametrize(
+    "begun", [None, 5, [], ["x", 1, 2], [1.0, 2], [True, 1, 2], [-1.0, 1, 2], [101.0, 1, 2], {"at": 1.0}]
+)
+def test_what_was_begun_in_no_way_that_we_know_is_only_owed(begun: object) -> None:
+    """Nonsense, and times that are still to come."""
+    entry = {"policy": "root", "stage": "warn", "mount_point": "/", "action": "page"}
+    owed = Owed()
+    owed.restore([{**entry, "begun": begun}, {**entry, "stage": 5}, "x", []], 100.0)
+
+    assert owed.as_json() == [entry]
 
 
 @pytest.mark.parametrize(

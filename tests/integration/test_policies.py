@@ -149,7 +149,9 @@ def test_purge_on_an_overlay_deletes_what_was_planned_and_stops_when_there_is_ro
                 status = daemon.until(
                     lambda one: one if (mount(one, place)["headroom_bytes"] or 0) >= 30 * MIB else None, "room"
                 )
-                freed = daemon.metrics().value("action_freed_bytes_total", action="free")
+                freed = daemon.until(
+                    lambda _: daemon.metrics().value("action_freed_bytes_total", action="free"), "the outcome"
+                )
             left = sorted(file.name for file in (place / "cache").iterdir())
     # 64 MiB hold 46: three of 4 MiB bring 18 up to 30. The oldest go first, and not one more than is needed.
     assert left == [file.name for file in files[3:]]

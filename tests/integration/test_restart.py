@@ -195,7 +195,7 @@ def test_cooldown_holds_however_often_it_is_killed(tmp_path: Path, place: Path) 
         deadline = time.monotonic() + PATIENCE
         while len(noted(daemon)) < 4:
             assert time.monotonic() < deadline, daemon.log
-            daemon.kill_after_a_save(chance.choice((0.0, 0.01, 0.02, 0.3, 0.6)))
+            daemon.kill_after_a_save(chance.choice((0.0, 0.02, 0.1, 0.6, 1.5)))
         begun = noted(daemon)
     # The cooldown runs from the decision; the first look of a new life takes a while until it begins.
     assert min(later - earlier for earlier, later in itertools.pairwise(begun)) > 1.2, begun
@@ -225,8 +225,8 @@ def test_purge_is_not_repeated(tmp_path: Path, place: Path) -> None:
 
 
 @pytest.mark.kernel(lab=True)
-def test_reboot_in_its_grace_is_not_begun_again(tmp_path: Path, place: Path) -> None:
-    """Announced once, and killed with everything that it had started: a new daemon begins no other one."""
+def test_reboot_that_was_cut_off_in_its_grace_goes_on_and_counts_once(tmp_path: Path, place: Path) -> None:
+    """Killed with everything that it had started: each new daemon goes on with it, and none begins another one."""
     action = 'type = "reboot"\ngrace = "1h"\nmin_uptime = "0s"'
     with kernel_log() as log, phoenix(tmp_path, place, action) as daemon:
         log.synchronise()
@@ -235,6 +235,26 @@ def test_reboot_in_its_grace_is_not_begun_again(tmp_path: Path, place: Path) -> 
         daemon.kill()
         for _ in range(3):
             daemon.kill_after_a_save(0.1)
-        daemon.live_and_look()
-        assert log.first("overlaywatch: rebooting") is None
+        log.synchronise()
+        daemon.start()
+        until(lambda: log.first("(going on, in 59 min"), "the same reboot", also=lambda: daemon.log)
+        daemon.ready().fresh()
         assert len(noted(daemon)) == 1
+
+
+@pytest.mark.kernel(lab=True)
+def test_reboot_that_comes_too_early_is_only_late(tmp_path: Path, place: Path) -> None:
+    """Refused for min_uptime, and killed while it waits: it is announced when the machine is up for so long."""
+    moment = time.clock_gettime(time.CLOCK_BOOTTIME) + 12
+    action = f'type = "reboot"\ngrace = "1h"\nmin_uptime = "{moment:.0f}s"'
+    with kernel_log() as log, phoenix(tmp_path, place, action) as daemon:
+        log.synchronise()
+        daemon.live_and_look()
+        assert daemon.log.count("it: refused: the machine is up for") == 1, daemon.log
+        daemon.kill()
+        daemon.live_and_look()
+        early = log.first("overlaywatch: rebooting")
+        until(lambda: log.first("overlaywatch: rebooting"), "the reboot", also=lambda: daemon.log)
+        assert early is None
+        assert time.clock_gettime(time.CLOCK_BOOTTIME) >= round(moment)
+        assert daemon.log.count("it: refused: the machine is up for") == 2, daemon.log
