@@ -12,7 +12,7 @@ PACKAGE = CHECKOUT / "overlaywatch"
 OUTSIDE = frozenset(
     {"machine", "kept_file", "captured", "capture_tar", "namespace", "lean"}
     | {"dm_open", "dm_captured", "dm_dmsetup", "dm_ioctl"}
-    | {"beneath", "openfiles", "writers", "reboot", "place", "uevent"}
+    | {"beneath", "openfiles", "writers", "reboot", "place", "process", "uevent"}
     | {"fsmap", "exception_store"}
 )
 """The door itself and what lies behind it; device-mapper, which is captured as text; what serves actions, which change
