@@ -137,7 +137,13 @@ def _entry(key: Key, debt: Debt) -> dict[str, object]:
 
 
 def _begun(value: object, now: float) -> Begun | None:
-    if not isinstance(value, list) or len(value) != 3 or any(type(one) not in (int, float) for one in value):
+    if not isinstance(value, list) or len(value) != 3:
         return None
     at, pid, started = value
-    return Begun(float(at), Process(int(pid), int(started))) if 0 <= at <= now else None
+    if (
+        type(at) not in (int, float)
+        or not 0 <= at <= now
+        or not all(type(one) is int and one > 0 for one in (pid, started))
+    ):
+        return None
+    return Begun(float(at), Process(pid, started))

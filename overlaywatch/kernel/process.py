@@ -5,6 +5,7 @@ Must not know what the process is for. Source: proc_pid_stat(5); number 22 is wh
 ticks after boot, so that number and start together name one process of one boot.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ _STARTTIME: Final = 22 - 3
 """Counted from the state, the first that comes after the name in parentheses, which may hold anything."""
 
 _STATE: Final = 0
+_NUMBER: Final = re.compile(r"[0-9]{1,20}")
 _DEAD: Final = frozenset("ZX")
 
 
@@ -28,10 +30,9 @@ class Process:
 def parse_stat(text: str) -> tuple[str, int] | None:
     """State and start of `/proc/PID/stat`; None for a text that is none."""
     words = text.rpartition(")")[2].split()
-    try:
-        return words[_STATE], int(words[_STARTTIME])
-    except (IndexError, ValueError):
+    if len(words) <= _STARTTIME or not _NUMBER.fullmatch(words[_STARTTIME]):
         return None
+    return words[_STATE], int(words[_STARTTIME])
 
 
 def identify(pid: int, root: KernelRoot | None = None) -> Process | None:

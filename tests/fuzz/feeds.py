@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 from overlaywatch.config.checked import check
 from overlaywatch.config.merge import merge
+from overlaywatch.engine.errand import Errand
 from overlaywatch.engine.state_file import HEADER, MAGIC
 from overlaywatch.forecast import Forecaster
 from overlaywatch.frontend.http_request import MAX_HEAD_BYTES
@@ -23,6 +24,7 @@ from overlaywatch.kernel import dm_wire
 from overlaywatch.kernel.statfs import STATVFS
 from overlaywatch.pipe import Decoder
 from overlaywatch.registry import check_action
+from tests.engine.bench import Bench, Recorder, decision
 
 Parse = Callable[..., Any]
 Feed = Callable[[Parse, bytes], object]
@@ -167,6 +169,23 @@ def of_object(parse: Parse, data: bytes) -> object:
     if not isinstance(value, dict):
         raise NotForThisParser
     return parse(value)
+
+
+def restored_now(kind: type[Any]) -> Feed:
+    """The same, for what is told the time."""
+
+    def feed(restore: Parse, data: bytes) -> object:
+        kept = kind()
+        restore(kept, as_json(data), NOW)
+        return kept.as_json()
+
+    return feed
+
+
+def of_errand(parse: Parse, data: bytes) -> object:
+    """The bytes themselves, from whom an errand was given."""
+    recorder = Recorder("purge")
+    return parse(data, Errand(recorder, decision("purge"), Bench([recorder]).around))
 
 
 def restored(kind: type[Any]) -> Feed:

@@ -19,7 +19,7 @@ from overlaywatch.cli.pausefile import parse_pause
 from overlaywatch.config.bootwords import parse_boot_words
 from overlaywatch.config.errors import ConfigErrors
 from overlaywatch.config.parse import parse_fragment
-from overlaywatch.engine import children, pause
+from overlaywatch.engine import errand, pause
 from overlaywatch.engine.ledger import Ledger
 from overlaywatch.engine.outbox import Outbox
 from overlaywatch.engine.owed import Owed
@@ -49,6 +49,7 @@ from overlaywatch.kernel.beneath import parse_mount_id
 from overlaywatch.kernel.dm_open import has_device_mapper
 from overlaywatch.kernel.errors import KernelTextError
 from overlaywatch.kernel.openfiles import mapped_paths
+from overlaywatch.kernel.process import parse_stat
 from overlaywatch.kernel.statfs import parse_statvfs
 from overlaywatch.kernel.uevent import parse_uevent
 from overlaywatch.policy import PolicyState
@@ -143,6 +144,7 @@ PARSERS: Final[tuple[Parser, ...]] = (
     Parser("loop", loop.parse_loop, feeds.loop_attributes, both(in_text(1, _SECTOR), again(_loop))),
     Parser("maps", mapped_paths, feeds.listed),
     Parser("fdinfo", parse_mount_id, oracle=in_text()),
+    Parser("process-stat", parse_stat, oracle=in_text()),
     Parser("devices", has_device_mapper),
     Parser("uevent", parse_uevent, feeds.raw, in_text()),
     Parser("aufs-branch", aufs.parse_branch),
@@ -188,13 +190,13 @@ PARSERS: Final[tuple[Parser, ...]] = (
     Parser("frame", pipe.parse, feeds.raw, again(json.dumps, first=anything), pipe.FrameError),
     Parser("report", pipe.parse_report, feeds.raw, again(_report), pipe.FrameError),
     Parser("notice", notice.parse_notice, feeds.of_object, oracles.a_good_notice, pipe.FrameError),
-    Parser("outcome", children.decode, feeds.raw),
+    Parser("errand", errand.decode, feeds.of_errand),
     # files of its own, that others may write
     Parser("state-slot", parse_slot, feeds.raw, anything),
     Parser("state-body", parse_slot, feeds.slot_body, anything),
     Parser("policy-state", policy_state.from_json, feeds.of_json_now, again(_policy_state)),
     Parser("ledger", Ledger.from_json, feeds.ledger, again(json.dumps)),
-    Parser("owed", Owed.restore, feeds.restored(Owed), again(json.dumps)),
+    Parser("owed", Owed.restore, feeds.restored_now(Owed), again(json.dumps)),
     Parser("outbox", Outbox.restore, feeds.restored(Outbox), again(json.dumps)),
     Parser("forecasts", Forecaster.from_json, feeds.forecaster, again(json.dumps)),
     Parser("history", History.from_json, feeds.history),
