@@ -22,7 +22,8 @@ from overlaywatch.kernel.root import KernelRoot
 
 _DELETED: Final = " (deleted)"
 _LOOP_GET_STATUS64: Final = 0x4C05
-# struct loop_info64 of include/uapi/linux/loop.h: lo_device and lo_inode come first, the rest is in sysfs, uncut.
+# struct loop_info64 of include/uapi/linux/loop.h: lo_device, lo_inode and lo_rdevice come first, the rest is in sysfs,
+# uncut.
 _STATUS64_SIZE: Final = 232
 _ATTRIBUTES: Final = ("size", "ro", "dev", "loop/offset", "loop/sizelimit", "loop/autoclear")
 
@@ -31,7 +32,8 @@ _ATTRIBUTES: Final = ("size", "ro", "dev", "loop/offset", "loop/sizelimit", "loo
 class LoopDevice:
     """One loop device that has a file behind it. `offset` and `sizelimit` in bytes (sizelimit 0: to the file's end).
 
-    `backing_device` is the st_dev of the backing file and `backing_inode` its st_ino; None without privilege.
+    `backing_device` is the st_dev of the backing file and `backing_inode` its st_ino; None without privilege. A loop
+    may also be over a block device, to skip what lies before an `offset` in it: `backing_block` is its number.
     `backing_file` is without the ` (deleted)`, which `deleted` stands for.
     """
 
@@ -47,6 +49,7 @@ class LoopDevice:
     autoclear: bool
     backing_device: tuple[int, int] | None
     backing_inode: int | None
+    backing_block: tuple[int, int] | None = None
 
     @property
     def device(self) -> tuple[int, int]:
@@ -56,18 +59,19 @@ class LoopDevice:
 
 @dataclass(frozen=True, slots=True)
 class LoopStatus:
-    """What LOOP_GET_STATUS64 tells of the backing file: its st_dev and st_ino."""
+    """What LOOP_GET_STATUS64 tells of the backing file: its st_dev and st_ino, and st_rdev if it is a block device."""
 
     device: tuple[int, int]
     inode: int
+    block: tuple[int, int] = (0, 0)
 
 
 def parse_loop_status64(answer: bytes) -> LoopStatus:
     """The answer to LOOP_GET_STATUS64."""
     if len(answer) != _STATUS64_SIZE:
         raise KernelTextError("LOOP_GET_STATUS64", f"{_STATUS64_SIZE} bytes", answer.hex())
-    device, inode = struct.unpack_from("=QQ", answer)
-    return LoopStatus((os.major(device), os.minor(device)), inode)
+    device, inode, block = struct.unpack_from("=QQQ", answer)
+    return LoopStatus((os.major(device), os.minor(device)), inode, (os.major(block), os.minor(block)))
 
 
 def parse_loop(name: str, attributes: Mapping[str, bytes], status: LoopStatus | None = None) -> LoopDevice:
@@ -91,6 +95,7 @@ def parse_loop(name: str, attributes: Mapping[str, bytes], status: LoopStatus | 
         autoclear=bool(number["loop/autoclear"]),
         backing_device=status.device if status else None,
         backing_inode=status.inode if status else None,
+        backing_block=status.block if status and status.block != (0, 0) else None,
     )
 
 

@@ -14,21 +14,27 @@ from overlaywatch.kernel.loop import LoopDevice
 from overlaywatch.kernel.view import KernelView
 from overlaywatch.model import Link, Ref, block_ref, super_block_ref
 from overlaywatch.ports import Found
+from overlaywatch.sources.shared import lies_on_others
 
 
 class LoopSource:
-    """One link per writable loop, from the device to the super block that holds its file."""
+    """One link per writable loop, from the device to the super block that holds its file, or to the block device."""
 
     name = "loop"
 
     def survey(self, view: KernelView, now: float) -> Found:
         """A read-only loop takes nothing from below, and is no link."""
         del now
-        return Found(links=[_loop(view, loop) for loop in view.loops.values() if not loop.read_only])
+        writable = [loop for loop in view.loops.values() if not loop.read_only]
+        blocks = {loop.backing_block for loop in writable if loop.backing_block is not None}
+        stacked = [block_ref(*block) for block in sorted(blocks) if lies_on_others(view, block)]
+        return Found(links=[_loop(view, loop) for loop in writable], stacked=stacked)
 
 
 def _loop(view: KernelView, loop: LoopDevice) -> Link:
     # Without privilege the super block is not told: a reference that nothing provides keeps it unknown.
+    if loop.backing_block is not None:
+        return Link(block_ref(loop.major, loop.minor), (block_ref(*loop.backing_block),), loop.size_bytes)
     device = view.super_block_of(loop)
     below = super_block_ref(*device) if device else Ref(f"unknown:{loop.name}")
     allocation = view.file_allocation(loop)

@@ -15,8 +15,9 @@ from overlaywatch.model import RAM, Failure, Layer, LayerId, LayerKind, LayerSta
 from overlaywatch.ports import Found
 from overlaywatch.sources.shared import Device, best_known, by_super_block, found, hidden_super_blocks, paths
 
-ROOTFS: Final[Device] = (0, 2)
-"""The second anonymous device number of every boot: mnt_init() mounts rootfs right after shmem's own."""
+ROOTFS: Final[tuple[Device, ...]] = ((0, 2), (0, 1))
+"""The anonymous device numbers that the initramfs may have: mnt_init() mounts it right after shmem's own (Linux 5.1 and
+later, and before if it is a tmpfs), or first of all that are not 0:0."""
 
 
 class RamfsSource:
@@ -40,13 +41,15 @@ class RamfsSource:
 def _look(view: KernelView) -> Iterator[tuple[Layer, Reading]]:
     for device, mounts in by_super_block(view, frozenset({"ramfs", "rootfs"})).items():
         yield _unlimited(device, best_known(mounts), paths(mounts))
-    if ROOTFS in hidden_super_blocks(view) and rootfs_is_ramfs(view):
-        yield _unlimited(ROOTFS, "rootfs", ())
+    hidden = hidden_super_blocks(view)
+    rootfs = next((number for number in ROOTFS if number in hidden), None)
+    if rootfs is not None and rootfs_is_ramfs(view, rootfs):
+        yield _unlimited(rootfs, "rootfs", ())
 
 
-def rootfs_is_ramfs(view: KernelView) -> bool:
+def rootfs_is_ramfs(view: KernelView, rootfs: Device) -> bool:
     """Whether the initramfs is a ramfs (else it is a tmpfs, and ustat tells its room)."""
-    ustat = view.ustat(*ROOTFS)
+    ustat = view.ustat(*rootfs)
     if ustat is not None and (ustat.blocks_free or ustat.files_free):
         return False
     fstypes = cmdline.get(view.cmdline, "rootfstype")

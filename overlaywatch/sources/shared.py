@@ -106,7 +106,8 @@ def _is_beneath(mount_point: str, above: str, points: set[str]) -> bool:
 
 def hidden_super_blocks(view: KernelView) -> frozenset[Device]:
     """The file systems that hold the files of writable loops and are in no mount table: left in the initramfs."""
-    below = {view.super_block_of(loop) for loop in view.loops.values() if not loop.read_only} - {None}
+    files = [loop for loop in view.loops.values() if not loop.read_only and loop.backing_block is None]
+    below = {view.super_block_of(loop) for loop in files} - {None}
     seen = {info.device for info in view.mounts} if below else set()
     return frozenset(device for device in below if device is not None and device not in seen)
 

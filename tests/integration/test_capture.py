@@ -120,3 +120,18 @@ def test_keys_of_encrypted_devices_stay_here(tmp_path: Path, scratch: Path) -> N
     text = (tmp_path / "capture/dm/table").read_text()
     assert f"ow-crypt: 0 2048 crypt - - 0 {disk.number} 0" in text
     assert all(key.encode() not in path.read_bytes() for path in (tmp_path / "capture").rglob("*") if path.is_file())
+
+
+def test_a_loop_over_a_block_device(tmp_path: Path, scratch: Path) -> None:
+    """As OpenWrt has it: the chain goes on below the device, here to the file system of its own file."""
+    with (
+        devices.loop(scratch / "disk", 32 * MIB) as disk,
+        devices.loop(disk.node, options=["--offset", str(MIB)]) as above,
+    ):
+        run("mkfs.ext4", "-q", str(above.node))
+        with mounted(str(above.node), tmp_path / "place", "ext4"):
+            tick = take_look(Settings())
+    verdict = next(one for one in tick.verdicts if one.mount.mount_point == str(tmp_path / "place"))
+    assert verdict.chain[0] == f"filesystem:{tmp_path}/place"
+    assert verdict.chain[-1] == "ram"
+    assert verdict.headroom_bytes is not None

@@ -70,13 +70,17 @@ def test_loop_round_trip(path: bytes, offset: int, sizelimit: int) -> None:
     assert (loop.offset, loop.sizelimit) == (offset, sizelimit)
 
 
-@given(st.integers(0, 4095), st.integers(0, 2**20 - 1), st.integers(0, 2**64 - 1))
-def test_status_round_trip(major: int, minor: int, inode: int) -> None:
-    """Device and inode of the backing file are the first two fields of struct loop_info64."""
-    answer = struct.pack("=QQ", os.makedev(major, minor), inode) + bytes(216)
-    assert parse_loop_status64(answer) == LoopStatus((major, minor), inode)
+NUMBER = st.tuples(st.integers(0, 4095), st.integers(0, 2**20 - 1))
+
+
+@given(NUMBER, st.integers(0, 2**64 - 1), NUMBER)
+def test_status_round_trip(device: tuple[int, int], inode: int, block: tuple[int, int]) -> None:
+    """Device, inode and, of a block device, number of the backing file are the first fields of struct loop_info64."""
+    answer = struct.pack("=QQQ", os.makedev(*device), inode, os.makedev(*block)) + bytes(208)
+    assert parse_loop_status64(answer) == LoopStatus(device, inode, block)
     loop = parse_loop("loop2", ATTRIBUTES, parse_loop_status64(answer))
-    assert (loop.backing_device, loop.backing_inode) == ((major, minor), inode)
+    assert (loop.backing_device, loop.backing_inode) == (device, inode)
+    assert loop.backing_block == (None if block == (0, 0) else block)
 
 
 @given(st.sampled_from(sorted(ATTRIBUTES.keys() - {"loop/backing_file"})), st.binary())
