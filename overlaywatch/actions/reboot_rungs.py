@@ -132,14 +132,23 @@ class _Logind:
 
     def schedule(self, grace: float, message: str) -> str | None:
         """Schedule it, then read back that it is: accepting a call and doing it are two things."""
-        at = int((self.unix_time() + grace) * _MICROSECONDS)
-        # Who is not told is rebooted all the same: the answer to this one does not matter.
+        # Who is not told is rebooted all the same: the answer to this one does not matter. It may take its time.
         self._call("call", *_MANAGER, "SetWallMessage", "sb", message, "true")
-        refused = _problem(self._call("call", *_MANAGER, "ScheduleShutdown", "st", self.kind, str(at)))
-        if refused:
-            return refused
+        at = self.unix_time() + grace
+        when = str(int(at * _MICROSECONDS))
+        refused = _problem(self._call("call", *_MANAGER, "ScheduleShutdown", "st", self.kind, when))
+        return refused or self._not_kept(at)
+
+    def _not_kept(self, at: float) -> str | None:
+        """Why what was accepted for `at` (Unix seconds) will not come; None if nothing speaks against it.
+
+        Nothing is scheduled any more once it is carried out, and the bus is among what is stopped then: the next
+        rung would cut off services that are being stopped in order.
+        """
         scheduled = self._scheduled()
-        return None if scheduled == self.kind else f"accepted, but what is scheduled then is {scheduled!r}"
+        if scheduled in {self.kind, None} or (scheduled == "" and self.unix_time() >= at):
+            return None
+        return f"accepted, but what is scheduled then is {scheduled!r}"
 
     def withdrawn(self) -> bool:
         """Whether somebody said `shutdown -c`, or scheduled something else. What cannot be asked is not withdrawn."""

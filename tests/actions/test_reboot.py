@@ -285,6 +285,37 @@ def test_logind_that_forgets_is_a_failure(bus: Callable[[str], tuple[str, ...]])
     assert rung.run(60.0, "x") == "accepted, but what is scheduled then is ''"
 
 
+def test_schedule_that_is_carried_out_already_is_no_failure(
+    bus: Callable[[str], tuple[str, ...]], tmp_path: Path
+) -> None:
+    """Once its time has come nothing is scheduled any more: services are being stopped, and are left to it."""
+    clock = bus(f"""case $1 in get-property) echo '(st) "" 0'; touch {tmp_path}/asked;; esac""")
+    rung = logind_rung(clock, "reboot", lambda: 1.7e9 + 60.0 * (tmp_path / "asked").exists())
+    assert rung.run(60.0, "x") is None
+    assert logind_rung(clock).run(0.0, "x") is None
+
+
+def test_bus_that_falls_silent_after_it_accepted_is_no_failure(bus: Callable[[str], tuple[str, ...]]) -> None:
+    """The bus is among what a shutdown stops: no answer denies nothing of what was accepted."""
+    rung = logind_rung(bus("case $1 in get-property) echo 'Failed to connect to bus'; exit 1;; esac"))
+    assert rung.run(60.0, "x") is None
+
+
+def test_other_schedule_is_a_failure_whatever_the_time(bus: Callable[[str], tuple[str, ...]]) -> None:
+    """Something else stands there: somebody was faster, and that is no reboot."""
+    rung = logind_rung(bus("""case $1 in get-property) echo '(st) "poweroff" 17';; esac"""))
+    assert rung.run(0.0, "x") == "accepted, but what is scheduled then is 'poweroff'"
+
+
+def test_slow_announcement_takes_nothing_from_the_grace(bus: Callable[[str], tuple[str, ...]], tmp_path: Path) -> None:
+    """The time is reckoned when users have been told, which may take its ten seconds."""
+    slow = bus(f"""case $method in SetWallMessage) touch {tmp_path}/told;; esac
+case $1 in get-property) echo '(st) "reboot" 17';; esac""")
+    rung = logind_rung(slow, "reboot", lambda: 1.7e9 + 10.0 * (tmp_path / "told").exists())
+    assert rung.run(60.0, "x") is None
+    assert "ScheduleShutdown st reboot 1700000070000000" in (tmp_path / "calls").read_text()
+
+
 @pytest.mark.parametrize(
     ("answer", "withdrawn"),
     [('(st) "reboot" 17', False), ('(st) "" 0', True), ('(st) "poweroff" 17', True), ("Failed to connect", False)],

@@ -62,6 +62,17 @@ def test_logind_reboots_and_tells_users(boot_guest: BootGuest, results: Path) ->
     assert len(announced(results)) == 1
 
 
+def test_services_are_stopped_in_order_also_without_grace(boot_guest: BootGuest, results: Path) -> None:
+    """logind has begun before it can be asked: what takes its time to stop gets it, and no other rung is tried."""
+    slow = "systemd-run --quiet --unit=slow -p ExecStop='sh -c \"sleep 5; touch /run/lab/stopped\"' sleep infinity"
+    ending = boot_guest(
+        "sh", "-c", f"{slow} && trap '' TERM && exec \"$@\"", "sh", *command("0s", "ok"), init="systemd"
+    )
+    assert (ending.status, ending.boots, ending.timed_out) == (None, 2, False), ending.console
+    assert (results / "stopped").exists()
+    assert len(announced(results)) == 1
+
+
 def test_cancelled_reboot_does_not_happen(boot_guest: BootGuest, results: Path) -> None:
     """`shutdown -c` is obeyed: the machine stays up, and the outcome says who stopped it."""
     manager = "org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager"
