@@ -22,7 +22,7 @@ PACKAGES := $(LAB) xfsprogs btrfs-progs squashfs-tools iproute2 procps prometheu
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit integration fuzz lint format bench demo shell packages install clean
+.PHONY: help run test unit integration fuzz lint format bench accuracy demo shell packages install clean
 
 help: ## Show this list
 	@echo "overlaywatch: what can be done here"
@@ -58,6 +58,9 @@ format: $(VENV)/.test ## Put the style right
 bench: $(VENV)/.test packages ## Measure, and print a table
 	@packaging/checkout/packages.sh prometheus-node-exporter
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+accuracy: $(VENV)/.test packages ## Fill every kind of chain to its end, and compare with what was announced: docs/accuracy.md
+	@$(BIN)/python -m benchmarks.accuracy --write docs/accuracy.md $(ARGS)
 
 demo: $(VENV)/.run ## Watch a real snapshot fill, and what the daemon does: half a minute
 	@packaging/checkout/packages.sh $(LAB)
