@@ -22,7 +22,7 @@ PACKAGES := $(LAB) xfsprogs btrfs-progs squashfs-tools iproute2 procps prometheu
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit integration fuzz lint format bench accuracy demo shell packages install clean
+.PHONY: help run test unit integration fuzz lint format bench forecast accuracy demo shell packages install clean
 
 help: ## Show this list
 	@echo "overlaywatch: what can be done here"
@@ -61,6 +61,9 @@ bench: $(VENV)/.test packages ## Measure, and print a table
 
 accuracy: $(VENV)/.test packages ## Fill every kind of chain to its end, and compare with what was announced: docs/accuracy.md
 	@$(BIN)/python -m benchmarks.accuracy --write docs/accuracy.md $(ARGS)
+
+forecast: $(VENV)/.test ## Measure the forecast beside Prometheus' predict_linear, and print the tables
+	@$(BIN)/python -m benchmarks.forecast $(ARGS)
 
 demo: $(VENV)/.run ## Watch a real snapshot fill, and what the daemon does: half a minute
 	@packaging/checkout/packages.sh $(LAB)

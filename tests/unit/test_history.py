@@ -28,7 +28,7 @@ def filled(looks: list[tuple[float, int]]) -> History:
 )
 @settings(deadline=None)
 def test_is_bounded_and_keeps_gaps_in_proportion_to_age(pace: float, count: int, jitter: list[float]) -> None:
-    """However often one looks, at most 120 looks are kept, and none of their gaps is wider than a third of its age."""
+    """However often one looks, at most 160 looks are kept, and none of their gaps is wider than a third of its age."""
     now, history = 0.0, History()
     for i in range(count):
         now += pace * jitter[i % len(jitter)]
@@ -152,19 +152,28 @@ def test_moved_bytes_are_of_the_last_look_only() -> None:
     assert history.moved_bytes == 0
 
 
-def test_saw_is_known_after_three_teeth() -> None:
-    """Room that came back three times from the same depth makes the next fall no news until it goes deeper."""
+def test_saw_is_known_after_two_teeth() -> None:
+    """Room that came back twice from the same depth makes the next fall no news until it goes a quarter deeper."""
     history, now = History(), 0.0
-    for _tooth in range(4):
+    for _tooth in range(3):
         for step in range(10):
             now += 10.0
             history.push(now, GIB - step * 50 * MIB, "tmpfs:/run", GIB)
     assert history.believable_rate(now, 60.0) == 0.0
-    assert history.believable_rate(now, 400.0) == 0.0, "its lowest points do not sink"
-    history.push(now + 10, GIB - 500 * MIB, "tmpfs:/run", GIB)
+    assert history.believable_rate(now, 300.0) == 0.0, "its lowest points do not sink"
+    history.push(now + 10, GIB - 550 * MIB, "tmpfs:/run", GIB)
     assert history.believable_rate(now + 10, 60.0) == 0.0, "a little deeper is no news"
-    history.push(now + 20, GIB - 550 * MIB, "tmpfs:/run", GIB)
+    history.push(now + 20, GIB - 570 * MIB, "tmpfs:/run", GIB)
     assert history.believable_rate(now + 20, 60.0) == inf
+
+
+def test_deep_saw_is_news_when_half_as_much_is_left() -> None:
+    """Teeth that leave 10 % cannot get a quarter deeper; half of what they left is news."""
+    low = GIB // 10
+    history = filled([(10.0, GIB), (20.0, low), (40.0, GIB), (50.0, low), (70.0, GIB), (80.0, low)])
+    assert history.believable_rate(80.0, 5.0) == 0.0
+    history.push(81.0, low // 2 - 1, "tmpfs:/run", GIB)
+    assert history.believable_rate(81.0, 5.0) == inf
 
 
 def test_saw_sinks_as_its_lowest_points_do() -> None:
@@ -175,13 +184,40 @@ def test_saw_sinks_as_its_lowest_points_do() -> None:
     assert history.believable_rate(199.0, 150.0) == pytest.approx(MIB, rel=0.01)
 
 
-def test_two_teeth_are_no_saw_and_an_hour_forgets() -> None:
-    """Two recoveries can be chance, and those of yesterday do not count."""
-    looks = [(10.0, GIB), (20.0, GIB // 2), (30.0, GIB), (40.0, GIB // 2), (50.0, GIB)]
+def test_one_tooth_is_no_saw_and_six_hours_forget() -> None:
+    """Somebody who tidies up once is no saw, and what was yesterday does not count."""
+    looks = [(10.0, GIB), (20.0, GIB // 2), (30.0, GIB)]
     assert filled([*looks, (120.0, GIB - MIB)]).believable_rate(120.0, 60.0) == inf
     saw = [*looks, (60.0, GIB // 2), (70.0, GIB)]
     assert filled([*saw, (140.0, GIB - MIB)]).believable_rate(140.0, 60.0) == 0.0
-    assert filled([*saw, (4000.0, GIB - MIB)]).believable_rate(4000.0, 60.0) == inf
+    assert filled([*saw, (30000.0, GIB - MIB)]).believable_rate(30000.0, 60.0) == inf
+
+
+def test_saw_is_full_when_its_lowest_points_are() -> None:
+    """What is left to a saw is what its lowest points leave, on their way down; to all else it is the headroom."""
+    history = History()
+    for i in range(200):
+        history.push(float(i), GIB - i * MIB - (i % 20) * 10 * MIB, "tmpfs:/run", GIB)
+    lowest_now = GIB - 199 * MIB - 190 * MIB
+    assert history.room_to_fill(199.0, 150.0, MIB) == pytest.approx(lowest_now, rel=0.01)
+    assert filled([(0.0, 100), (1.0, 60)]).room_to_fill(1.0, 1.0, 40.0) == 60
+
+
+def test_what_comes_back_to_a_layer_that_only_grows_had_never_been_taken() -> None:
+    """Dirty pages that were only rewrites of copied chunks vanish from the past: there is no slope to them."""
+    history = History()
+    for at, room in [(0.0, 100), (1.0, 100), (2.0, 60), (3.0, 40), (4.0, 90), (5.0, 80)]:
+        history.push(at, room * MIB, "dm-snapshot:live-rw", GIB, monotone=True)
+    assert [history.room_at(at) // MIB for at in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)] == [100, 100, 90, 90, 90, 80]
+    assert history.to_json()["teeth"] == [[4.0, 40 * MIB, 60 * MIB]], "it can happen again"
+
+
+def test_growth_of_a_layer_that_only_grows_begins_anew() -> None:
+    """More room with another size is a larger store, and puts nothing right."""
+    history = History()
+    history.push(0.0, 10 * MIB, "dm-snapshot:live-rw", GIB, monotone=True)
+    history.push(1.0, 500 * MIB, "dm-snapshot:live-rw", 2 * GIB, monotone=True)
+    assert (history.started, history.headroom) == (1.0, 500 * MIB)
 
 
 def test_one_release_in_many_steps_is_no_saw() -> None:
@@ -228,6 +264,7 @@ def test_survives_a_restart(steps: list[tuple[float, int]]) -> None:
         {"samples": [[1.0, 5]], "teeth": [], "limit": 7},
         {"samples": [[1.0, 5]], "teeth": [], "limit": "ram", "size": "big"},
         {"samples": [[1.0, 5]]},
+        {"samples": [[1.0, 5]], "teeth": [[1.0, 5]]},
     ],
 )
 def test_bad_state_is_no_history(document: object) -> None:
