@@ -47,7 +47,7 @@ PASS_THROUGH: Final = frozenset({"linear", "striped", "crypt", "raid", "mirror",
 
 
 class DmPassThroughSource:
-    """One link per device-mapper device that allocates nothing, to all the devices in its table lines."""
+    """One link per writable device-mapper device that allocates nothing, to all the devices in its table lines."""
 
     name = "dm-pass-through"
 
@@ -56,11 +56,17 @@ class DmPassThroughSource:
         self._found = Found()
 
     def survey(self, view: KernelView, now: float) -> Found:
-        """Thin devices and targets that are not known here are no links: what they lie on stays unknown."""
+        """Thin devices and targets that are not known here are no links: what they lie on stays unknown.
+
+        What any device lies on may lie on others in turn: if nobody tells on what, a chain must not end there.
+        """
         del now
         if view.dm is not self._devices:
             self._devices = view.dm
-            self._found = Found(links=list(_pass_through(view.dm.values())))
+            writable = [device for device in view.dm.values() if not device.read_only]
+            below = {one for device in writable for target in device.table for one in parse_devices(target.params)}
+            stacked = [block_ref(*number) for number in sorted(below) if lies_on_others(view, number)]
+            self._found = Found(links=list(_pass_through(writable)), stacked=stacked)
         return self._found
 
 

@@ -2,7 +2,8 @@
 """RAM: where every chain of a live system ends.
 
 Must not know what rests on it. MemAvailable already leaves out the pages of tmpfs and ramfs; swap
-helps those that can be swapped (tmpfs), and swap on zram is RAM again, so it is not counted. A part is kept back for
+helps those that can be swapped (tmpfs), and swap on zram is RAM again, so it is not counted. Kernels before 3.14 do not
+tell MemAvailable: there it is what it would be at least. A part is kept back for
 what the kernel itself needs to hold the pages that come: the tree of each file, the exceptions of a snapshot.
 """
 
@@ -31,14 +32,14 @@ class RamSource:
         """Size, use and what is available, as the kernel counts it."""
         del now
         memory, swap = view.meminfo, view.swap_free_bytes
-        raw = (memory.total, memory.available, swap)
+        raw = (memory.total, memory.available_at_least, swap)
         reading = self._memo.reading(RAM_LAYER, raw, lambda: _reading(*raw))
         return Found(layers=[LAYER], readings=[reading])
 
     def peek(self, view: KernelView, layer: Layer, before: Reading) -> Reading | None:
         """/proc/meminfo is one read."""
         del layer, before
-        return _reading(view.meminfo.total, view.meminfo.available, view.swap_free_bytes)
+        return _reading(view.meminfo.total, view.meminfo.available_at_least, view.swap_free_bytes)
 
 
 LAYER = Layer(
@@ -51,9 +52,7 @@ LAYER = Layer(
 )
 
 
-def _reading(total: int, available: int | None, swap: int) -> Reading:
-    if available is None:  # before Linux 3.14
-        return Reading(RAM_LAYER, LayerState.UNKNOWN, total, reason="this kernel does not tell MemAvailable")
+def _reading(total: int, available: int, swap: int) -> Reading:
     reserve = available // RESERVE
     return Reading(
         layer=RAM_LAYER,

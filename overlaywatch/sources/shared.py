@@ -152,9 +152,12 @@ def peek_by_statvfs(view: KernelView, layer: Layer, before: Reading) -> Reading 
 
 
 def lies_on_others(view: KernelView, device: Device) -> bool:
-    """Whether a block device is made of others, or of RAM: what is written to it is taken from there."""
-    name = view.device_name(*device) or ""
-    return name.startswith(STACKED)
+    """Whether a block device is made of others, or of RAM: what is written to it is taken from there.
+
+    One that has no name (no /sys, a capture that lost it) may be anything, so it may be that; major 0 is no device.
+    """
+    name = view.device_name(*device)
+    return device[0] != 0 if name is None else name.startswith(STACKED)
 
 
 def pending_bytes(view: KernelView, device: Device) -> int:

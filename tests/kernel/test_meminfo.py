@@ -38,6 +38,16 @@ def test_field_that_the_kernel_does_not_print_is_unknown() -> None:
     assert parse_meminfo(text).available is None
 
 
+def test_available_is_at_least() -> None:
+    """Without the kernel's word half of what can be dropped counts: never more than the kernel itself would say."""
+    text = (DATA / "meminfo.txt").read_text()
+    told, guessed = parse_meminfo(text), parse_meminfo(text.replace("MemAvailable", "MemImaginable"))
+    assert told.available_at_least == told.available
+    assert guessed.available_at_least == (725952 + (22300 + 137704) // 2 + 15552 // 2) * 1024 - 996368 * 1024 // 6
+    assert told.available is not None
+    assert told.available * 0.8 < guessed.available_at_least <= told.available
+
+
 def test_field_that_every_kernel_prints_is_missed() -> None:
     """Without MemTotal it is no meminfo, and the error says what is missing."""
     with pytest.raises(KernelTextError, match="meminfo: expected a line 'MemTotal: NUMBER kB'"):

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every live system, captured or reconstructed, and what overlaywatch says of it.
+
+`python -m tests.machines --update` writes the answers anew. Read what it changed (git diff) with the eyes of somebody
+whose server is filling up.
+"""
+
+import json
+import re
+
+import pytest
+
+from tests.machines.machine import FOLDER, NAMES, STATUS, Machine, differences
+
+ORIGIN = re.compile(r"(captured|reconstructed): \S.*", re.DOTALL)
+
+
+def known(name: str) -> object:
+    """A machine; one that is not yet told right is expected to fail."""
+    pending = Machine(name).pending
+    return pytest.param(name, marks=pytest.mark.xfail(reason=pending, strict=False) if pending else ())
+
+
+@pytest.mark.parametrize("name", [known(name) for name in NAMES])
+def test_what_a_person_expects_is_said(name: str) -> None:
+    """Live system, limit, failure, headroom and remedy, from what is known of the system."""
+    machine = Machine(name)
+    assert differences(machine.manifest["expected"], json.loads(machine.answers()[STATUS])) == []
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not Machine(name).pending])
+def test_the_answer_is_that_which_was_agreed_to(name: str) -> None:
+    """`status --json` and /metrics, to the byte."""
+    machine = Machine(name)
+    assert machine.answers() == machine.kept(), "if it is right: python -m tests.machines --update, and read git diff"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_machine_says_where_it_is_from(name: str) -> None:
+    """A real one, or put together from what; the table in README.md has it."""
+    assert ORIGIN.fullmatch(Machine(name).manifest["origin"])
+    assert f"| `{name}` |" in (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_part_of_a_machine_can_be_read(name: str) -> None:
+    """Nothing in it is damaged or missing."""
+    assert [report.error for report in Machine(name).look().survey.sources if not report.success] == []
