@@ -93,7 +93,9 @@ class Surroundings:
     `uptime_seconds` is since boot. `past(action)` gives the monotonic times at which the action was
     applied, oldest first, over restarts of the daemon. `monotonic()` is the clock. `begun` is when a
     daemon that has died since began this very thing and did not come to its end (None: it is new);
-    that time is not in `past`.
+    that time is not in `past`. `no_process`: no process can be forked (asked of resumable actions only). What
+    is planned then is done in the engine itself, between two ticks: it needs no process and waits for
+    nothing; whoever can wait for a process refuses, and says until when.
     """
 
     headroom: Callable[[str], int | None]
@@ -101,6 +103,7 @@ class Surroundings:
     past: Callable[[str], Sequence[float]]
     monotonic: Callable[[], float]
     begun: float | None = None
+    no_process: bool = False
 
 
 class Action(Protocol):

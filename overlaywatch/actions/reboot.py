@@ -27,6 +27,9 @@ GRACE_WITH_DEAD_ROOT: Final = 5.0
 GRACE_GOING_ON: Final = 15.0
 """At least so long when it goes on after the death of a daemon: who was told before has so long to object."""
 
+_TRY_A_PROCESS_AGAIN: Final = 2.0
+"""Seconds until the next try to fork, where none could be had: a failed one costs nothing."""
+
 _LOOK_AGAIN: Final = 5.0
 _YES: Final = "yes"
 _DEAD: Final = frozenset({LayerState.INVALID, LayerState.FAILED})
@@ -97,9 +100,11 @@ class RebootAction:
         plan = _how(self.settings, decision.verdict)
         if surroundings.begun is not None:
             plan = _going_on(plan, surroundings.monotonic() - surroundings.begun)
+        refusal, again_in = self._refusal(surroundings)
+        if surroundings.no_process and not refusal:
+            plan, refusal, again_in = _in_the_engine(plan)
         names = ", ".join(rung.name for rung in self.rungs if _usable(rung, plan))
         again = "go on with the reboot: " if plan.goes_on else ""
-        refusal, again_in = self._refusal(surroundings)
         return Plan(
             self.name,
             self.type,
@@ -232,6 +237,18 @@ def _how(settings: RebootSettings, verdict: Verdict) -> RebootPlan:
 def _going_on(plan: RebootPlan, elapsed: float) -> RebootPlan:
     """What is left of the grace, or a short one, so that an endless row of crashes comes to an end as well."""
     return replace(plan, grace=max(plan.grace - elapsed, min(plan.grace, GRACE_GOING_ON)), goes_on=True)
+
+
+def _in_the_engine(plan: RebootPlan) -> tuple[RebootPlan, str, float | None]:
+    """Without a process: at once, and by the kernel alone, as nobody else will watch in that time; or not now, and why.
+
+    Only a dead root leaves nothing to wait for. Else there may be room for a process soon, and users have their grace.
+    """
+    if plan.dead_root:
+        return replace(plan, grace=0.0), "", None
+    again = format_duration(_TRY_A_PROCESS_AGAIN)
+    reason = f"no process can be started for it, and the root is not dead; it is tried again every {again}"
+    return plan, reason, _TRY_A_PROCESS_AGAIN
 
 
 def _can_be_overflowed(layer: LayerId) -> bool:

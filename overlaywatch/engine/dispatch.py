@@ -341,15 +341,16 @@ class Dispatcher:
         return True
 
     def _without_a_process(self, errand: Errand, error: OSError, moment: Moment) -> None:
-        """No room for one: what needs nothing but memory is done in the engine itself, the rest has to wait."""
+        """No room for one: what needs none and does not wait is done in the engine itself, the rest is tried again."""
         if not errand.action.resumable:
             reason = f"no process can be started for it: {error.strerror}; it is tried again every {TRY_AGAIN:.0f} s"
             self._put_off(errand.decision, reason, TRY_AGAIN, moment.now)
             return
-        log.warning("%s: cannot fork (%s): doing it in the engine itself", errand.action.name, error.strerror)
+        errand = replace(errand, surroundings=replace(errand.surroundings, no_process=True))
         try:
             plan = errand.plan()
             if self._may_begin(plan, errand, children.this_process(), moment):
+                log.warning("%s: cannot fork (%s): done in the engine itself", errand.action.name, error.strerror)
                 self._ended.append(errand.apply(plan))
                 self._owed.settle(errand.decision)
         except Exception as problem:

@@ -67,9 +67,10 @@ def surroundings(
     uptime: float = 30 * DAY,
     past: Sequence[float] = (),
     monotonic: Callable[[], float] = time.monotonic,
+    no_process: bool = False,
 ) -> Surroundings:
     """By default the real clock, and statvfs for headroom."""
-    return Surroundings(headroom, uptime, lambda name: past if name == "it" else (), monotonic)
+    return Surroundings(headroom, uptime, lambda name: past if name == "it" else (), monotonic, no_process=no_process)
 
 
 @dataclass(slots=True)

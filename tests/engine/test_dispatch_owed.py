@@ -101,6 +101,19 @@ def test_without_a_process_only_the_last_resort_is_done_in_the_engine() -> None:
     assert (len(bench.recorded), bench.owed.as_json(), bench.again(TRY_AGAIN)) == (1, [OWED_PURGE], [])
     bench.no_process = False
     assert kinds(bench.again(TRY_AGAIN)) == [OutcomeKind.APPLIED]
+    assert (len(purge.planned), [around.no_process for around in reboot.planned]) == (1, [True])
+
+
+def test_a_last_resort_that_can_wait_for_a_process_does() -> None:
+    """It says so in its plan; each try to fork comes first, and as soon as one succeeds, it is done there."""
+    reboot = Recorder("reboot", resumable=True, refusal="the root is not dead", again_in=2.0)
+    bench = Bench([reboot], no_process=True)
+
+    assert kinds(bench.steps("reboot")) == [OutcomeKind.REFUSED]
+    assert (bench.again(2.0), len(reboot.planned), reboot.applied, bench.recorded) == ([], 2, [], [])
+    bench.no_process, reboot.refusal, reboot.again_in = False, "", None
+    assert kinds(bench.again(2.0)) == [OutcomeKind.APPLIED]
+    assert [around.no_process for around in reboot.planned] == [True, True, False]
 
 
 def test_a_last_resort_that_is_lost_before_it_began_is_not_given_up() -> None:
