@@ -8,14 +8,15 @@ what was mounted then is gone. Without a place to keep it, nothing that changes 
 import errno
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from overlaywatch.engine.fitting import fitted
 from overlaywatch.engine.ledger import Ledger
 from overlaywatch.engine.outbox import Outbox
 from overlaywatch.engine.owed import Owed
-from overlaywatch.engine.state_file import AlreadyRunningError, StateFile, StateTooLargeError, read_state
+from overlaywatch.engine.state_file import MOST_BYTES, AlreadyRunningError, StateFile, StateTooLargeError, read_state
 from overlaywatch.forecast import Forecaster
 from overlaywatch.policy import PolicyState
 from overlaywatch.policy_state import to_json
@@ -33,6 +34,7 @@ class Memory:
         self._boot_id = boot_id
         self._outbox = outbox
         self._saved_changes = 0
+        self._is_cut_short = False
         self._folder = folder
         self._file: StateFile | None = None
         kept = self._open()
@@ -57,19 +59,32 @@ class Memory:
     def save(self, policy_state: PolicyState, forecaster: Forecaster) -> None:
         """Write everything down. Raises OSError if that cannot be done.
 
-        What does not fit is left out, the least important first: without what was learned for forecasts they
-        are late, without the alerts they may be told twice, but without the rest an action might be done twice.
+        What does not fit is left out, the least important first: see fitting.py.
         """
         self._saved_changes = self._outbox.changes
         file = self._file or self._try_again()
-        needed: Mapping[str, object] = {
+        state: Mapping[str, object] = {
             "boot_id": self._boot_id,
             "policies": to_json(policy_state),
             "past": self.ledger.as_json(),
             "owed": self.owed.as_json(),
+            "alerts": self._outbox.as_json(),
+            "forecasts": forecaster.to_json(),
         }
-        with_alerts = {**needed, "alerts": self._outbox.as_json()}
-        _save_what_fits(file, ({**with_alerts, "forecasts": forecaster.to_json()}, with_alerts, needed))
+        try:
+            file.save(state)
+            self._is_cut_short = False
+        except StateTooLargeError as error:
+            self._save_what_fits(file, state, str(error))
+
+    def _save_what_fits(self, file: StateFile, state: Mapping[str, object], problem: str) -> None:
+        try:
+            file.save(fitted(state, MOST_BYTES))
+        except StateTooLargeError as error:
+            raise OSError(errno.EFBIG, str(error)) from error
+        if not self._is_cut_short:
+            log.warning("%s; until then some of it is forgotten when the daemon is started anew", problem)
+        self._is_cut_short = True
 
     def _open(self) -> Mapping[str, object]:
         """Open the file, if it can be; what it holds. Raises AlreadyRunningError."""
@@ -111,14 +126,3 @@ def read_ledger(folder: Path, boot_id: str) -> Ledger:
     except OSError:
         return Ledger()
     return Ledger.from_json(kept.get("past")) if kept.get("boot_id") == boot_id else Ledger()
-
-
-def _save_what_fits(file: StateFile, states: Sequence[Mapping[str, object]]) -> None:
-    """The first of these that fits. Raises OSError."""
-    for number, state in enumerate(states, 1):
-        try:
-            file.save(state)
-            return
-        except StateTooLargeError as error:
-            if number == len(states):
-                raise OSError(errno.EFBIG, str(error)) from error

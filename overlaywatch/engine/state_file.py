@@ -16,9 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from overlaywatch.engine.fitting import encoded
+
 SLOT_BYTES: Final = 128 * 1024
 HEADER: Final = struct.Struct(">8sQII")
 MAGIC: Final = b"ovlwatch"
+MOST_BYTES: Final = SLOT_BYTES - HEADER.size
+"""Of a state as it is written."""
 
 
 class StateTooLargeError(Exception):
@@ -55,8 +59,8 @@ class StateFile:
 
     def save(self, state: Mapping[str, object]) -> None:
         """Write the other slot. Raises StateTooLargeError or OSError; the last state then still stands."""
-        body = json.dumps(state, separators=(",", ":")).encode()
-        if len(body) > SLOT_BYTES - HEADER.size:
+        body = encoded(state)
+        if len(body) > MOST_BYTES:
             raise StateTooLargeError(
                 f"{len(body)} bytes of state do not fit into {SLOT_BYTES}; have fewer policies, or fewer mount points"
             )

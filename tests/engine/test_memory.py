@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from overlaywatch.engine.fitting import encoded, fitted
 from overlaywatch.engine.ledger import MOST_PER_ACTION, Ledger
 from overlaywatch.engine.memory import STATE_FILE, Memory, read_ledger
 from overlaywatch.engine.outbox import MOST_KEPT, Outbox
@@ -17,7 +20,7 @@ from overlaywatch.engine.state_file import AlreadyRunningError, StateFile, read_
 from overlaywatch.forecast import Forecaster
 from overlaywatch.phases import Phase, StageState
 from overlaywatch.policy import PolicyState, StageKey
-from overlaywatch.policy_state import from_json
+from overlaywatch.policy_state import from_json, to_json
 from tests.actions.private_mounts import in_private_mounts, mount_tmpfs
 from tests.engine.alerting import Alerting, seen
 
@@ -172,13 +175,71 @@ def test_what_does_not_fit_is_left_out_and_the_rest_is_kept(tmp_path: Path, memo
     assert from_json(again.restored_policy_state, 100.0) == ACTIVE
 
 
+def test_of_alerts_that_do_not_fit_the_latest_are_kept(tmp_path: Path, memories: list[Memory]) -> None:
+    """As many as there is room for; those of long ago may be told twice."""
+    outbox, restored = Outbox(), Outbox()
+    one = opened(memories, tmp_path, outbox=outbox)
+    for number in range(MOST_KEPT):
+        outbox.send({**frame(f"/{number}", padding=600), "starts_at": 1.7e9 + number})
+    one.save(ACTIVE, Forecaster())
+    opened(memories, tmp_path, outbox=restored)
+    kept = [str(entry["id"]).rpartition("/")[2] for entry in restored.as_json()]
+
+    assert 100 < len(kept) < MOST_KEPT
+    assert kept == [str(number) for number in range(MOST_KEPT - len(kept), MOST_KEPT)]
+
+
+def test_too_many_stages_forget_those_that_wait_and_those_of_long_ago(
+    tmp_path: Path, memories: list[Memory], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was done lately is not called for again after a restart; nothing refuses to act because of it; told once."""
+    waiting = {StageKey("p" * 300, "w", f"/{n}"): StageState(Phase.PENDING, 1.0 + n) for n in range(500)}
+    active = {StageKey("p" * 300, "a", f"/{n}"): StageState(Phase.ACTIVE, 1.0, 1.0, 1.0 + n) for n in range(200)}
+    one = opened(memories, tmp_path)
+    one.ledger.note("reboot", 5.0)
+    for _ in range(2):
+        one.save(PolicyState({**waiting, **active}), Forecaster())
+    again = opened(memories, tmp_path)
+    kept = from_json(again.restored_policy_state, 1000.0).stages
+
+    assert again.ledger.past("reboot") == (5.0,)
+    assert kept.items() >= active.items()
+    first = [key for key in kept if key.stage == "w"]
+    assert set(first) == {StageKey("p" * 300, "w", f"/{n}") for n in range(len(first))}
+    assert len(first) > 20
+    assert caplog.text.count("have fewer policies") == 1
+    one = opened(memories, tmp_path)
+    one.save(PolicyState({key: state for key, state in active.items() for key in _twins(key)}), Forecaster())
+    latest = from_json(opened(memories, tmp_path).restored_policy_state, 1000.0).stages
+    assert min(state.fired_at or 0.0 for state in latest.values()) > 50
+    assert max(state.fired_at or 0.0 for state in latest.values()) == 200.0
+
+
+def _twins(key: StageKey) -> list[StageKey]:
+    return [StageKey(key.policy, f"{key.stage}{number}", key.mount_point) for number in range(3)]
+
+
+@given(st.integers(0, 3000), st.integers(0, 12), st.integers(0, 12))
+def test_what_is_fitted_fits(room: int, stages: int, alerts: int) -> None:
+    """Or nothing but what was done and is owed is left; nothing is left out where there is room."""
+    policies = to_json(PolicyState({StageKey("p", "s", f"/{n}"): StageState(Phase.PENDING, n) for n in range(stages)}))
+    state = {"past": {"reboot": [1.0]}, "owed": [], "policies": policies, "forecasts": {"/": [1]}}
+    state["alerts"] = [frame(f"/{number}") for number in range(alerts)]
+    kept = fitted(state, room)
+
+    assert (kept["past"], kept["owed"]) == (state["past"], state["owed"])
+    assert len(encoded(kept)) <= room or not (kept["policies"]["stages"] or kept["alerts"] or "forecasts" in kept)
+    assert fitted(state, len(encoded(state)) + stages + alerts).keys() == state.keys()
+
+
 def test_a_state_that_cannot_fit_at_all_is_an_error(tmp_path: Path, memories: list[Memory]) -> None:
     """Then nothing is done, because it could not be written down that it was."""
     one = opened(memories, tmp_path)
-    huge = PolicyState({StageKey("p" * 300, "s", f"/{n}"): StageState(Phase.ACTIVE, 1.0, 1.0) for n in range(500)})
+    for number in range(200):
+        one.ledger.note(str(number) * 300, 5.0)
 
     with pytest.raises(OSError, match="do not fit"):
-        one.save(huge, Forecaster())
+        one.save(ACTIVE, Forecaster())
 
 
 def test_alerts_that_changed_are_to_be_saved(tmp_path: Path, memories: list[Memory]) -> None:
