@@ -3,13 +3,15 @@
 
 This file must not know what fills. psutil reads /proc/PID/io (proc_pid_io(5)) with all that may go wrong on the way:
 processes that end meanwhile, or that may not be looked into. It takes some 10 ms for 200 processes, so it is for the
-moment in which a stage becomes true, not for every look. (Memory is read without psutil, see meminfo.py.)
+moment in which a stage becomes true, not for every look, and has an end where there are thousands. (Memory is read
+without psutil, see meminfo.py.)
 
 Names are those of /proc/PID/comm. psutil looks for longer ones in /proc/PID/cmdline, and reading that takes the memory
 map lock of the process: one that waits for a dead or suspended device while it holds the lock would hold us up, too.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,6 +19,9 @@ import psutil
 
 from overlaywatch.kernel.root import KernelRoot
 from overlaywatch.units import format_size
+
+PATIENCE: Final = 0.05
+"""Seconds for all processes: a tick must not be late for the sake of a line in the journal."""
 
 _PROC: Final = KernelRoot().proc
 _INIT: Final = 1
@@ -32,6 +37,14 @@ class Writer:
     written_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Who has written most, the greatest first, and how many processes, all older ones, were not looked at."""
+
+    writers: tuple[Writer, ...]
+    not_seen: int
+
+
 def most(writers: Iterable[Writer], limit: int) -> tuple[Writer, ...]:
     """Those who have written most, the greatest first; who has written nothing is left out."""
     ranked = sorted(writers, key=lambda writer: (-writer.written_bytes, writer.pid))
@@ -43,23 +56,35 @@ def describe(writers: Iterable[Writer]) -> str:
     return ", ".join(f"{one.name} ({one.pid}) {format_size(one.written_bytes)}" for one in writers)
 
 
-def read_writers(limit: int = 3, into_memory: bool = False) -> tuple[Writer, ...]:
+def read_writers(
+    limit: int = 3, into_memory: bool = False, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic
+) -> Ranking:
     """The processes that have written most, among those that may be looked into.
 
     Counted is what goes to block devices (`write_bytes`). Writes into a tmpfs are not in that count: with
-    `into_memory` it is all that was written anywhere (`wchar`), also to pipes and terminals.
+    `into_memory` it is all that was written anywhere (`wchar`), also to pipes and terminals. After `patience`
+    seconds of the `clock` the rest is not looked at: the newest processes come first.
     """
-    found = most(_all_writers("write_chars" if into_memory else "write_bytes"), limit)
-    return tuple(replace(one, name=_name(one.pid)) for one in found)
+    counter, deadline = "write_chars" if into_memory else "write_bytes", clock() + patience
+    newest_first = sorted(psutil.pids(), reverse=True)
+    found: list[Writer | None] = []
+    for pid in newest_first:
+        if clock() >= deadline:
+            break
+        found.append(_writer(pid, counter))
+    named = tuple(replace(one, name=_name(one.pid)) for one in most(filter(None, found), limit))
+    return Ranking(named, len(newest_first) - len(found))
 
 
-def _all_writers(counter: str) -> Iterable[Writer]:
-    """Without names: they are wanted of a few only."""
-    for process in psutil.process_iter(["pid", "ppid", "io_counters"]):
-        facts = process.info
-        everybodys = facts["pid"] in (_INIT, _KTHREADD) or facts["ppid"] == _KTHREADD
-        if facts["io_counters"] is not None and not everybodys:
-            yield Writer(facts["pid"], "", getattr(facts["io_counters"], counter))
+def _writer(pid: int, counter: str) -> Writer | None:
+    """Without its name, which is wanted of a few only. None: it writes for others, has ended, or is not for us."""
+    try:
+        process = psutil.Process(pid)
+        if pid in (_INIT, _KTHREADD) or process.ppid() == _KTHREADD:
+            return None
+        return Writer(pid, "", getattr(process.io_counters(), counter))
+    except (psutil.Error, OSError, RuntimeError, ValueError):  # the last two: it ended while it was read
+        return None
 
 
 def _name(pid: int) -> str:

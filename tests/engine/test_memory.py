@@ -223,8 +223,8 @@ def _twins(key: StageKey) -> list[StageKey]:
 def test_what_is_fitted_fits(room: int, stages: int, alerts: int) -> None:
     """Or nothing but what was done and is owed is left; nothing is left out where there is room."""
     policies = to_json(PolicyState({StageKey("p", "s", f"/{n}"): StageState(Phase.PENDING, n) for n in range(stages)}))
-    state = {"past": {"reboot": [1.0]}, "owed": [], "policies": policies, "forecasts": {"/": [1]}}
-    state["alerts"] = [frame(f"/{number}") for number in range(alerts)]
+    firing = [frame(f"/{number}") for number in range(alerts)]
+    state = {"past": {"a": [1.0]}, "owed": [], "policies": policies, "alerts": firing, "forecasts": {"/": [1]}}
     kept = fitted(state, room)
 
     assert (kept["past"], kept["owed"]) == (state["past"], state["owed"])

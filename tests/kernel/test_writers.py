@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who has written most is found among the real processes of this machine."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 from overlaywatch.kernel.writers import Writer, describe, most, read_writers
 
@@ -25,7 +28,7 @@ def test_process_that_writes_is_found(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        found = {one.pid: one for one in read_writers(limit=100_000, into_memory=True)}
+        found = {one.pid: one for one in read_writers(100_000, into_memory=True, patience=60.0).writers}
         process.communicate()
     assert found[process.pid].written_bytes >= 3_000_000
 
@@ -38,12 +41,22 @@ def test_name_is_the_kernels_own(tmp_path: Path) -> None:
     with subprocess.Popen(command, executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        found = {one.pid: one.name for one in read_writers(limit=100_000, into_memory=True)}
+        found = {one.pid: one.name for one in read_writers(100_000, into_memory=True, patience=60.0).writers}
         process.communicate()
     assert found[process.pid] == program[:15]
 
 
 def test_who_writes_for_others_is_left_out() -> None:
     """Process 1 inherits everybody's figures, and kernel threads write what others have written."""
-    found = {one.pid for one in read_writers(limit=100_000, into_memory=True)}
+    found = {one.pid for one in read_writers(100_000, into_memory=True, patience=60.0).writers}
     assert found & {1, 2} == set()
+
+
+def test_thousands_of_processes_are_not_waited_for() -> None:
+    """The newest are looked at while there is time; that the others were not is said."""
+    times = itertools.count()
+    newest = max(psutil.pids())
+    found = read_writers(100_000, into_memory=True, patience=2.0, clock=lambda: float(next(times)))
+    assert found.not_seen >= len(psutil.pids()) // 2
+    assert all(one.pid >= newest - 1000 for one in found.writers)
+    assert read_writers(patience=0.0).writers == ()
