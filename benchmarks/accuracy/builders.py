@@ -233,17 +233,36 @@ class Zram:
         del images
         run("modprobe", "zram", "num_devices=1")
         sysfs = Path("/sys/block/zram0")
-        (sysfs / "disksize").write_text(str(self.size))
-        (sysfs / "mem_limit").write_text(str(self.limit))
-        run(*_MAKE[self.fstype], "/dev/zram0")
         with contextlib.ExitStack() as stack:
             stack.callback(run, "modprobe", "--remove", "zram")
+            (sysfs / "disksize").write_text(str(self.size))
+            (sysfs / "mem_limit").write_text(str(self.limit))
+            run(*_MAKE[self.fstype], "/dev/zram0")
             place = stack.enter_context(mounted("/dev/zram0", folder / "root", self.fstype))
             yield Built(place, (), lambda: self._ended(sysfs))
 
     def _ended(self, sysfs: Path) -> str:
         used = int((sysfs / "mm_stat").read_text().split()[2])
         return "zram:" if self.limit and used > self.limit - NEARLY_NOTHING else "filesystem:"
+
+
+@dataclass(frozen=True, slots=True)
+class RamDisk:
+    """A file system of `size` bytes on /dev/ram0, as KIWI had it: each page that is written stays in memory."""
+
+    fstype: str
+    size: int
+
+    @contextlib.contextmanager
+    def build(self, folder: Path, images: Path) -> Iterator[Built]:
+        """Mounted, and never written to."""
+        del images
+        run("modprobe", "brd", "rd_nr=1", f"rd_size={self.size // 1024}")
+        with contextlib.ExitStack() as stack:
+            stack.callback(run, "modprobe", "--remove", "brd")
+            run(*_MAKE[self.fstype], "/dev/ram0")
+            place = stack.enter_context(mounted("/dev/ram0", folder / "root", self.fstype))
+            yield Built(place, (), lambda: "filesystem:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,4 +280,4 @@ class Memory:
             yield Built(place, (), lambda: f"{self.fstype}:")
 
 
-Chain = Snapshot | Thin | Overlay | Disk | Zram | Memory
+Chain = Snapshot | Thin | Overlay | Disk | Zram | RamDisk | Memory

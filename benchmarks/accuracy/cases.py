@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from benchmarks.accuracy.builders import Chain, Disk, Memory, Overlay, Snapshot, Thin, Zram
+from benchmarks.accuracy.builders import Chain, Disk, Memory, Overlay, RamDisk, Snapshot, Thin, Zram
 from benchmarks.accuracy.writer import Way
 from tests.integration.devices import MIB
 
@@ -68,10 +68,11 @@ def unseen() -> Iterator[Case]:
 
 
 def others() -> Iterator[Case]:
-    """Thin pools, overlays, zram, a sparse image, memory itself."""
+    """Thin pools, overlays, zram, RAM disks, sparse images, memory itself."""
     for fstype in ("ext4", "xfs"):
         small = Thin(fstype, SMALL, (f"size={LARGE}",))
         yield from each_way(f"thin {fstype} small pool", small)
+        yield from each_way(f"thin {fstype} pool of 320 MiB", Thin(fstype, LONG, (f"size={WHOLE}",)), ("new",))
         yield from each_way(f"thin {fstype} larger than its tmpfs", Thin(fstype, LARGE, (f"size={SMALL}",)))
     yield from each_way("overlay", Overlay((f"size={SMALL}",)))
     yield from each_way("overlay on hidden tmpfs", Overlay((f"size={SMALL}",), hidden=True))
@@ -84,6 +85,7 @@ def others() -> Iterator[Case]:
         yield from each_way(f"{fstype} image on large tmpfs", disk, ("new",))
     yield from each_way("zram ext4", Zram("ext4", 128 * MIB, 0), ("new",))
     yield from each_way("zram ext4 with mem_limit", Zram("ext4", 128 * MIB, SMALL), ("new",))
+    yield from each_way("ext4 on a RAM disk", RamDisk("ext4", 128 * MIB), ("new",))
     yield from each_way("tmpfs", Memory("tmpfs", (f"size={SMALL}",)), ("new",))
 
 
@@ -95,6 +97,8 @@ def memory_ends() -> Iterator[Case]:
     yield from each_way("PO 8 ext4 of 32 GiB in tmpfs of 1 GiB", sparse, ("new",), "small")
     yield from each_way("tmpfs of 1 GiB", Memory("tmpfs", ("size=1g",)), ("new",), "small")
     yield from each_way("ramfs", Memory("ramfs", ()), ("new",), "small")
+    yield from each_way("ext4 of 400 MiB on a RAM disk", RamDisk("ext4", 400 * MIB), ("new",), "small")
+    yield from each_way("ext4 of 400 MiB on zram", Zram("ext4", 400 * MIB, 0), ("new",), "small")
 
 
 def each_way(name: str, chain: Chain, ways: Sequence[Way] = WAYS, guest: Guest = "roomy") -> Iterator[Case]:

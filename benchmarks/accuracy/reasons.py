@@ -23,7 +23,14 @@ REASONS: Final = (
         "too much",
         "Four KiB written into a chunk of 128 KiB that was never copied cost the whole chunk: 32 times as much. The "
         "headroom is that of new data, which comes in runs; nothing tells beforehand how scattered the next writes "
-        "will be. With chunks of 4 KiB, which every live system uses that names a size, there is no difference.",
+        "will be. `explain` tells what fits at worst. With chunks of 4 KiB, as dracut makes them, it is all the same.",
+    ),
+    Reason(
+        lambda finding: finding.result.name.startswith("thin"),
+        "too little",
+        "A pool gives room in blocks of 512 KiB, as dracut makes it, and ten of them (5 MiB) are kept for the journal, "
+        "bitmaps and inode tables, which take blocks that hold no data. None to ten were taken, depending on the file "
+        "system and on where it writes: that cannot be known. In a pool of 320 MiB it is less than 5 %.",
     ),
     Reason(
         lambda finding: "few inodes" in finding.result.name,

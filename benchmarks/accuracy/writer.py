@@ -20,7 +20,7 @@ Way = Literal["new", "overwrite", "mix", "scattered"]
 KIB: Final = 1024
 PATIENCE: Final = 20.0
 """Seconds that one step may take before the writer counts as stuck."""
-OUR_SEED: Final = 1
+SEED: Final = 1
 
 
 class Hand:
@@ -58,11 +58,9 @@ class Hand:
         self._fd, self._room = os.open(file, os.O_WRONLY | os.O_CREAT), len(self._data)
 
     def _overwrite(self, size: int) -> None:
-        """The files of the image as one long row of bytes."""
-        sizes = [file.stat().st_size for file in self._base] if len(self._base) == 1 else [len(self._data)]
-        file, offset = divmod(self._position, sizes[0])
-        fd = os.open(self._base[file], os.O_WRONLY)
-        with contextlib.closing(_Descriptor(fd)):
+        """The files of the image, all of one size, as one long row of bytes."""
+        index, offset = divmod(self._position, self._base[0].stat().st_size)
+        with opened(self._base[index]) as fd:
             os.lseek(fd, offset, os.SEEK_SET)
             _write(fd, self._data[:size])
             os.fsync(fd)
@@ -72,20 +70,21 @@ class Hand:
         """Blocks of 4 KiB in an order without order, each once, all made safe together."""
         if not self._left:
             self._left = list(range(self._base[0].stat().st_size // (4 * KIB)))
-            random.Random(OUR_SEED).shuffle(self._left)  # noqa: S311  (no secret: the same order each time)
-        fd = os.open(self._base[0], os.O_WRONLY)
-        with contextlib.closing(_Descriptor(fd)):
+            random.Random(SEED).shuffle(self._left)  # noqa: S311  (no secret: the same order each time)
+        with opened(self._base[0]) as fd:
             for _ in range(size // (4 * KIB)):
                 os.pwrite(fd, self._data[: 4 * KIB], self._left.pop() * 4 * KIB)
             os.fsync(fd)
 
 
-@dataclass(frozen=True, slots=True)
-class _Descriptor:
-    fd: int
-
-    def close(self) -> None:
-        os.close(self.fd)
+@contextlib.contextmanager
+def opened(file: Path) -> Iterator[int]:
+    """A descriptor to write in place."""
+    fd = os.open(file, os.O_WRONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -115,9 +114,16 @@ class Writer:
             return Stopped()
         answer = os.read(self._answers, 4)
         if not answer:
+            self._must_have_been_killed()
             return Stopped(killed=True)
         error = int.from_bytes(answer, "little")
         return Stopped(error) if error else None
+
+    def _must_have_been_killed(self) -> None:
+        """A writer that failed by itself is a defect of this program, and no end of memory."""
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        if ended is None or ended.si_status != signal.SIGKILL:
+            raise RuntimeError(f"the writer failed: {ended}")
 
     def end(self) -> None:
         """End it. One that is stuck in the kernel ends when its device does."""

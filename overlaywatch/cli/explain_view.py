@@ -14,7 +14,7 @@ from overlaywatch.cli.screen import Screen, Style, printable
 from overlaywatch.cli.status_view import NOTHING_WATCHED, blind_spots, not_seen
 from overlaywatch.cli.words import failure_in_full
 from overlaywatch.document import status_document
-from overlaywatch.model import NO_FORECAST, Forecast, Tick, Verdict
+from overlaywatch.model import NO_FORECAST, Forecast, LayerKind, Tick, Verdict
 from overlaywatch.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ Deep = Mapping[str, "AlreadyCopied"]
 NOT_DEEP: Final[Deep] = {}
 
 LABEL: Final = 10
+PAGE_SECTORS: Final = 8
+"""What is written at once, at least: a page of 4 KiB."""
 
 
 def render_explain(tick: Tick, verdicts: Sequence[Verdict], screen: Screen, deep: Deep = NOT_DEEP) -> list[str]:
@@ -87,7 +89,7 @@ def headroom_sentence(verdict: Verdict, tick: Tick) -> str:
     if verdict.headroom_bytes == 0:
         return f"None: {verdict.limit} takes no more data."
     left = f"{format_size(verdict.headroom_bytes)} of new data still fit; then {verdict.limit} ends."
-    return f"{left} {_what_df_shows(verdict, tick)}".rstrip()
+    return " ".join(filter(None, (left, _what_df_shows(verdict, tick), _at_worst(verdict, tick))))
 
 
 def _what_df_shows(verdict: Verdict, tick: Tick) -> str:
@@ -96,6 +98,16 @@ def _what_df_shows(verdict: Verdict, tick: Tick) -> str:
     if shown is None or verdict.headroom_bytes is None or shown <= verdict.headroom_bytes:
         return ""
     return f"(df shows {format_size(shown)}: it does not look below the file system.)"
+
+
+def _at_worst(verdict: Verdict, tick: Tick) -> str:
+    """What scattered writes cost where a snapshot copies in chunks of more than a page; empty where it does not."""
+    limit = next((layer for layer in tick.survey.layers if layer.id == verdict.limit), None)
+    sectors = limit.details.get("chunk_size_sectors") if limit and limit.kind is LayerKind.DM_SNAPSHOT else None
+    if not isinstance(sectors, int) or sectors <= PAGE_SECTORS or verdict.headroom_bytes is None:
+        return ""
+    chunk, worst = format_size(sectors * 512), format_size(verdict.headroom_bytes * PAGE_SECTORS // sectors)
+    return f"(4 KiB written here and there cost {chunk} each: at worst {worst} of them fit.)"
 
 
 def _forecast_sentence(forecast: Forecast) -> str:

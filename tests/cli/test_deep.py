@@ -2,11 +2,14 @@
 """`explain --deep`: what was found out beside the rest, why nothing was, and who may ask."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from overlaywatch.cli.explain_view import headroom_sentence
 from overlaywatch.cli.problem import Exit
+from overlaywatch.model import LayerKind
 from overlaywatch.registry import look_deep
 from overlaywatch.sources.already_copied import AlreadyCopied
 from overlaywatch.units import MIB
@@ -35,6 +38,20 @@ def test_answer_stands_below_the_rest(tmp_path: Path, deep: AlreadyCopied, told:
     mount = json.loads(programs.out.getvalue())["mounts"][0]
     assert mount["deep"]["already_copied_free_bytes"] == deep.already_copied_free_bytes
     assert mount["deep"]["reason"] == deep.reason
+
+
+def test_large_chunks_are_told() -> None:
+    """Where a snapshot copies 128 KiB for each 4 KiB that are written here and there, that is said."""
+    tick = ticks.fresh()
+    layers = tuple(
+        replace(one, details={**one.details, "chunk_size_sectors": 256}) if one.kind is LayerKind.DM_SNAPSHOT else one
+        for one in tick.survey.layers
+    )
+    large = replace(tick, survey=replace(tick.survey, layers=layers))
+    root = next(one for one in tick.verdicts if one.mount.mount_point == "/")
+
+    assert "at worst" not in headroom_sentence(root, tick)
+    assert "cost 128.0 KiB each: at worst" in headroom_sentence(root, large)
 
 
 def test_it_is_expensive_and_so_is_asked_for(tmp_path: Path) -> None:
