@@ -40,6 +40,7 @@ from overlaywatch.model import Tick, Verdict
 from overlaywatch.ports import Action, ActionContext, Plan, Source, Surroundings
 from overlaywatch.sources.already_copied import AlreadyCopied, already_copied
 from overlaywatch.sources.aufs import AufsSource
+from overlaywatch.sources.brd import BrdSource
 from overlaywatch.sources.dm_snapshot import DmSnapshotSource
 from overlaywatch.sources.dm_thin import DmThinSource
 from overlaywatch.sources.filesystem import FilesystemSource
@@ -49,6 +50,7 @@ from overlaywatch.sources.overlay import OverlaySource
 from overlaywatch.sources.ram import RamSource
 from overlaywatch.sources.ramfs import RamfsSource
 from overlaywatch.sources.tmpfs import TmpfsSource
+from overlaywatch.sources.zram import ZramSource
 
 if TYPE_CHECKING:
     from overlaywatch.engine.parts import Send
@@ -64,6 +66,8 @@ SOURCES: Final[tuple[Callable[[], Source[KernelView]], ...]] = (
     FilesystemSource,
     TmpfsSource,
     RamfsSource,
+    BrdSource,
+    ZramSource,
     RamSource,
 )
 

@@ -77,12 +77,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Slack:
-    """What a step leaves to its mount: bytes, None if unknown, and whether it can limit at all."""
+    """What a step leaves to its mount: bytes, None if unknown, and whether it can limit at all.
+
+    `room` is the same as the layer says it, without what is kept back of it for journals, pending data and the like:
+    more than that cannot go in.
+    """
 
     step: Step
     reading: Reading | None
     bytes_left: int | None
     limits: bool
+    room: int | None = None
 
 
 class Topology:
@@ -165,7 +170,7 @@ def judge(
         mount=mount,
         chain=tuple(step.layer.id for step in chain),
         headroom_bytes=left if certain else None,
-        headroom_at_most_bytes=left if certain else _least(left, _shown(slacks)),
+        headroom_at_most_bytes=left if certain else _at_most(slacks),
         limit=end.limit,
         failure=end.failure,
         states=frozenset(slack.reading.state for slack in slacks if slack.reading),
@@ -178,9 +183,10 @@ def judge(
     )
 
 
-def _shown(slacks: Sequence[Slack]) -> int | None:
-    """The room that a union shows is that of its upper, even where the upper cannot be read; None without a union."""
-    return next((slack.bytes_left for slack in slacks if slack.step.is_view), None)
+def _at_most(slacks: Sequence[Slack]) -> int | None:
+    """The least of all that is known. A union shows the room of its upper, even where the upper cannot be read."""
+    known = [slack.room for slack in slacks if slack.room is not None and (slack.limits or slack.step.is_view)]
+    return min(known, default=None)
 
 
 def _end(mount: Mount, limit: Slack | None) -> End:
@@ -202,20 +208,20 @@ def _slack(step: Step, reading: Reading | None, pending: int) -> Slack:
     if reading is None or reading.state in UNSURE:
         return Slack(step, reading, None, limits=not step.is_view)
     if reading.state in BROKEN:
-        return Slack(step, reading, 0, limits=True)
-    left = _left(step, reading, pending)
+        return Slack(step, reading, 0, limits=True, room=0)
+    room = _room(step, reading)
+    left = None if room is None else max(0, room - (pending if step.below_block else 0) - step.lost_bytes)
     boundless = step.is_view or reading.cannot_overflow or (left is not None and _holds_all_holes(step, left))
     data = None if left is None else int(left * step.data_share)
-    return Slack(step, reading, data, limits=not boundless)
+    return Slack(step, reading, data, limits=not boundless, room=room)
 
 
-def _left(step: Step, reading: Reading, pending: int) -> int | None:
+def _room(step: Step, reading: Reading) -> int | None:
     if reading.headroom_bytes is None:
         return None
     if reading.inodes and reading.inodes_free == 0 and not step.below_block:
         return 0  # creat() gets ENOSPC, however many blocks are free; a loop below needs no new inode
-    swap = reading.swap_bytes if step.via == SWAPPABLE_RAM else 0
-    return max(0, reading.headroom_bytes + swap - (pending if step.below_block else 0) - step.lost_bytes)
+    return reading.headroom_bytes + (reading.swap_bytes if step.via == SWAPPABLE_RAM else 0)
 
 
 def _holds_all_holes(step: Step, left: int) -> bool:

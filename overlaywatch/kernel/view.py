@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeVar, cast
 
-from overlaywatch.kernel import blockdev, btrfs, super_blocks
+from overlaywatch.kernel import blockdev, btrfs, ram_disk, super_blocks
 from overlaywatch.kernel.aufs import Branch, read_branches
 from overlaywatch.kernel.backing import STAT, BackingFiles
 from overlaywatch.kernel.cmdline import parse_cmdline
@@ -283,6 +283,16 @@ class KernelView:
         """Errors that the devices of a btrfs have had; None if the kernel does not tell."""
         read = self._reader.files.read
         return self._once(("btrfs errors", uuid), lambda: btrfs.read_errors_count(self._reader.machine, uuid, read))
+
+    def zram(self, name: str) -> ram_disk.ZramStatus:
+        """What a zram device has taken."""
+        read = self._reader.files.read
+        return self._once(("zram", name), lambda: ram_disk.read_zram(self.root, name, read))
+
+    def brd_bytes(self, name: str) -> int | None:
+        """The memory that a brd has taken; None if that cannot be read."""
+        read = self._reader.files.read
+        return self._once(("brd", name), lambda: ram_disk.read_brd_bytes(self.root, name, read))
 
     def file_allocation(self, loop: LoopDevice) -> tuple[int, int] | None:
         """(size, allocated bytes) of a loop's backing file; None if no path leads to that very file."""

@@ -5,6 +5,7 @@ Must not know any single kind of layer.
 """
 
 import posixpath
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -29,6 +30,10 @@ FSTYPES: Final = frozenset(
 
 STACKED: Final = ("dm-", "loop", "zram", "ram")
 """Names that the kernel gives to block devices which lie on others (drivers/md/dm.c, drivers/block/)."""
+
+
+NUMBER: Final = re.compile(r"(?<!\S)([0-9]+):([0-9]+)(?!\S)", re.ASCII)
+"""A device in a table line of device-mapper."""
 
 
 class Memo:
@@ -164,6 +169,15 @@ def pending_bytes(view: KernelView, device: Device) -> int:
     """Dirty data that is not yet on the device: its own where that can be read, else all of the machine's."""
     own = view.pending_bytes(*device)
     return own if own is not None else view.meminfo.dirty + view.meminfo.writeback
+
+
+def devices_below(view: KernelView) -> frozenset[Device]:
+    """The block devices that are mounted writable, or that device-mapper devices or a btrfs lie on."""
+    mounted = {info.device for info in view.mounts if READ_ONLY_OPTION not in info.super_options}
+    of_btrfs = {device for devices in view.btrfs.values() for device in devices}
+    tables = " ".join(target.params for device in view.dm.values() for target in device.table)
+    of_tables = {(int(major), int(minor)) for major, minor in NUMBER.findall(tables)}
+    return frozenset(mounted | of_btrfs | of_tables)
 
 
 def unreadable(layer: LayerId, reason: str) -> Reading:

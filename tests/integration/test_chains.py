@@ -52,12 +52,12 @@ def verdict(place: Path) -> Verdict:
     return tick.verdicts[0]
 
 
-def went_in(file: Path) -> int:
+def went_in(file: Path, *, compressible: bool = True) -> int:
     """Bytes of a new file that were safe before the first write failed."""
-    done = 0
+    done, data = 0, b"x" * MIB if compressible else os.urandom(MIB)
     fd = os.open(file, os.O_WRONLY | os.O_CREAT)
     with contextlib.suppress(OSError):
-        while os.write(fd, b"x" * MIB) == MIB:
+        while os.write(fd, data) == MIB:
             os.fsync(fd)
             done += MIB
     os.close(fd)

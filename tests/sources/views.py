@@ -10,6 +10,7 @@ from overlaywatch.kernel.devmapper import DmDevice
 from overlaywatch.kernel.loop import LoopDevice
 from overlaywatch.kernel.meminfo import MemInfo
 from overlaywatch.kernel.mountinfo import MountInfo, parse_mountinfo
+from overlaywatch.kernel.ram_disk import ZramStatus
 from overlaywatch.kernel.statfs import StatVfs, Ustat
 from overlaywatch.kernel.super_blocks import Place, alike
 from overlaywatch.kernel.view import KernelView
@@ -36,6 +37,9 @@ class StaticView(KernelView):
         errors: int | None = None,
         btrfs: Mapping[str, tuple[Number, ...]] | None = None,
         promised: int | None = None,
+        sizes: Mapping[Number, int] | None = None,
+        brd: int | None = None,
+        zram: ZramStatus | None = None,
         memory: MemInfo = MEMORY,
         words: tuple[str, ...] = ("root=live:LABEL=LIVE",),
         branches: Mapping[str, tuple[Branch, ...]] | None = None,
@@ -44,6 +48,7 @@ class StaticView(KernelView):
         self._dm, self._loops, self._names = dm or {}, {loop.device: loop for loop in loops}, names or {}
         self._statvfs, self._devices, self._ustat = statvfs or {}, devices or {}, ustat or {}
         self._btrfs, self._promised = btrfs or {}, promised
+        self._sizes, self._brd, self._zram = sizes or {}, brd, zram
         self._branches = branches or {}
         self._allocations, self._errors, self._memory_info, self._words = allocations or {}, errors, memory, words
 
@@ -113,6 +118,21 @@ class StaticView(KernelView):
 
     def pending_bytes(self, major: int, minor: int) -> None:
         """No debugfs on this machine."""
+
+    def size_bytes(self, major: int, minor: int) -> int | None:
+        """The size of a block device it was made with."""
+        return self._sizes.get((major, minor))
+
+    def brd_bytes(self, name: str) -> int | None:
+        """The figure it was made with, for every brd."""
+        del name
+        return self._brd
+
+    def zram(self, name: str) -> ZramStatus:
+        """The figures it was made with, for every zram."""
+        if self._zram is None:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", name)
+        return self._zram
 
     def device_name(self, major: int, minor: int) -> str | None:
         """The name of a block device it was made with."""

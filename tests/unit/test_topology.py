@@ -188,6 +188,17 @@ def test_of_what_a_file_system_writes_not_all_is_data() -> None:
     assert [step.data_share for step in chain] == [1, 0.5, 0.5, 0.5]
 
 
+def test_an_upper_bound_keeps_nothing_back() -> None:
+    """The journal's part, dirty data and lost pieces may turn out to cost nothing: more may go in than is announced."""
+    top = replace(EXT4, data_share=0.5)
+    coarse = replace(SNAPSHOT, grain_bytes=MIB)
+    chain = Topology((top, coarse, *LAYERS[2:]), (ON_RAMFS,)).chain(ROOT.rests_on)
+
+    found = judge(ROOT, chain, dict([ok(top, GIB, pending_bytes=MIB), ok(coarse, 40 * MIB), ok(MEMORY, None)]))
+
+    assert (found.headroom_bytes, found.headroom_at_most_bytes) == (None, 40 * MIB)
+
+
 def test_large_pieces_are_not_all_filled() -> None:
     """Ten pieces of the snapshot are lost, for it and for all that is below it."""
     coarse = replace(SNAPSHOT, grain_bytes=MIB)
@@ -268,10 +279,16 @@ def test_headroom_is_never_larger_than_the_slack_of_any_layer(
 
     found = judge(ROOT, chain, readings)
 
-    room = [ext4, *(None if left is None else max(0, left - pending) for left in (cow, tmpfs, ram))]
-    own = [left for left in room[:2] if left is not None]
-    below = [left for left in room[2:] if left is not None and (holes is None or left < holes)]
-    assert found.headroom_at_most_bytes == min((*own, *below), default=None)
-    assert found.headroom_bytes in {None, found.headroom_at_most_bytes}
+    shown = (ext4, cow, tmpfs, ram)
+    room = [ext4, *(None if left is None else max(0, left - pending) for left in shown[1:])]
+    limits = [left is not None and (index < 2 or holes is None or left < holes) for index, left in enumerate(room)]
+    least = min(
+        (left for left, is_limit in zip(room, limits, strict=True) if is_limit and left is not None), default=None
+    )
+    most = min(
+        (left for left, is_limit in zip(shown, limits, strict=True) if is_limit and left is not None), default=None
+    )
+    assert found.headroom_bytes in {None, least}
+    assert found.headroom_at_most_bytes == (most if found.headroom_bytes is None else least)
     if found.headroom_bytes:
         assert None not in room
