@@ -149,7 +149,8 @@ class Reading:
     counted by the layers below. `swap_bytes` (of RAM only) is what swap adds for those who rest on
     SWAPPABLE_RAM. `reserved_bytes` are part of the size and free, but not for ordinary users.
     `details` are the kernel's own words and figures of this look; `reason` says why the state is
-    unknown, unreadable or broken.
+    unknown, unreadable or broken. `pending_of_all`: where the dirty data of this one cannot be told,
+    `pending_bytes` is that of the whole machine.
     """
 
     layer: LayerId
@@ -161,6 +162,7 @@ class Reading:
     inodes: int | None = None
     inodes_free: int | None = None
     pending_bytes: int | None = None
+    pending_of_all: bool = False
     swap_bytes: int = 0
     reserved_bytes: int = 0
     cannot_overflow: bool = False

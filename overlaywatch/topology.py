@@ -10,7 +10,8 @@ Rules, each with its reason:
 * An overlay or AUFS whose upper file system is known has no bytes of its own: statvfs of the union
   answers with those of the upper (fs/overlayfs/super.c, ovl_statfs). The upper is the limit then.
 * Dirty data of a file system on a block device is not yet counted by the layers below it, which
-  will have to take it: it is subtracted from their slack.
+  will have to take it: that of all file systems on a store is subtracted from its slack.
+* What several layers are promised of one RAM is summed: with two tmpfs of half the RAM each, both cannot be filled.
 * Not all that a file system writes is data (`Layer.data_share`): what is left below is worth less to its mount.
 * A layer that gives room in large pieces loses some to the journal and the metadata of the file system above it.
 * A loop takes no more from below than its backing file has holes.
@@ -62,7 +63,8 @@ class Step:
     `via` is the reference by which it was reached; `below_block` and `below_snapshot` say what lies
     between it and the file system; `holes_bytes` is the most that links above can still take from it;
     `data_share` is how much of what layers above write into it is data; `lost_bytes` goes into pieces of
-    which only a part is used.
+    which only a part is used. `above` are all layers, of this mount or not, whose writes end up in it;
+    `promised_to` those that have been promised some of it: what rests on it, or on a ramfs on it.
     """
 
     layer: Layer
@@ -73,6 +75,8 @@ class Step:
     is_view: bool = False
     data_share: float = 1.0
     lost_bytes: int = 0
+    above: tuple[LayerId, ...] = ()
+    promised_to: tuple[LayerId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class Topology:
         self._providers: dict[Ref, Layer | Link] = {link.provides: link for link in links}
         self._providers.update({ref: layer for layer in layers for ref in layer.provides})
         self._chains: dict[Ref, tuple[Step, ...]] = {}
+        self._layers = layers
+        self._above: dict[LayerId, list[Layer]] | None = None
 
     def chain(self, ref: Ref) -> tuple[Step, ...]:
         """The steps from `ref` to RAM, top first, each layer once. Empty if nothing provides it."""
@@ -108,6 +114,29 @@ class Topology:
         """The ids of the next layers below, through any links."""
         found = (self._next_layers(ref, frozenset()) for ref in layer.rests_on)
         return tuple(dict.fromkeys(layer_id for ids in found for layer_id in ids))
+
+    def _next_above(self, layer: Layer) -> Sequence[Layer]:
+        """The layers that rest on one, through any links."""
+        if self._above is None:
+            self._above = {}
+            for one in self._layers:
+                for below in self.backing(one):
+                    self._above.setdefault(below, []).append(one)
+        return self._above.get(layer.id, ())
+
+    def _all_above(self, layer: Layer) -> tuple[LayerId, ...]:
+        found: dict[LayerId, None] = {}
+        waiting = [layer]
+        while waiting:
+            more = [one for one in self._next_above(waiting.pop()) if one.id not in found]
+            found.update(dict.fromkeys(one.id for one in more))
+            waiting += more
+        return tuple(found)
+
+    def _promised_to(self, layer: Layer) -> tuple[LayerId, ...]:
+        above = self._next_above(layer)
+        through = [one for ramfs in above if ramfs.kind is LayerKind.RAMFS for one in self._next_above(ramfs)]
+        return tuple(dict.fromkeys(one.id for one in (*above, *through)))
 
     def _next_layers(self, ref: Ref, seen: frozenset[Ref]) -> Iterator[LayerId]:
         provider = self._providers.get(ref)
@@ -136,7 +165,8 @@ class Topology:
         view = provider.kind in UNIONS and any(below != RAM_LAYER for below in self.backing(provider))
         share = above.data_share * above.layer.data_share
         lost = above.lost_bytes + PIECES_LOST * provider.grain_bytes
-        return Step(provider, ref, below_block, below_snapshot, above.holes_bytes, view, share, lost)
+        step = Step(provider, ref, below_block, below_snapshot, above.holes_bytes, view, share, lost)
+        return replace(step, above=self._all_above(provider), promised_to=self._promised_to(provider))
 
     @staticmethod
     def _without_repeats(steps: Iterable[Step]) -> Iterable[Step]:
@@ -156,8 +186,7 @@ def judge(
     mount: Mount, chain: Sequence[Step], readings: Mapping[LayerId, Reading], system: str | None = None
 ) -> Verdict:
     """Headroom, limit and failure of one mount point of a live `system`. Pure arithmetic on one look."""
-    pending = _pending(chain, readings)
-    slacks = [_slack(step, readings.get(step.layer.id), pending) for step in chain]
+    slacks = [_slack(step, readings.get(step.layer.id), _pending(step, readings)) for step in chain]
     candidates = [slack for slack in slacks if slack.limits]
     known = [slack for slack in candidates if slack.bytes_left is not None]
     # min() keeps the first of equals: reversed, a tie names the deeper layer, whose bytes they are.
@@ -179,7 +208,7 @@ def judge(
         reclaimable=end.reclaimable,
         live_system=system,
         remedy=remedy(end, system),
-        oversubscription=_oversubscription(slacks),
+        oversubscription=_oversubscription(slacks, readings),
     )
 
 
@@ -199,9 +228,13 @@ def _end(mount: Mount, limit: Slack | None) -> End:
     return End(mount.mount_point, step.layer.id, failure, reclaimable)
 
 
-def _pending(chain: Sequence[Step], readings: Mapping[LayerId, Reading]) -> int:
-    top = readings.get(chain[0].layer.id) if chain else None
-    return top.pending_bytes or 0 if top else 0
+def _pending(step: Step, readings: Mapping[LayerId, Reading]) -> int:
+    """Dirty data of all that is above; where one can only tell that of the whole machine, that is the most."""
+    if not step.below_block:
+        return 0
+    dirty = [one for one in map(readings.get, step.above) if one is not None and one.pending_bytes]
+    of_all = [one.pending_bytes or 0 for one in dirty if one.pending_of_all]
+    return max(of_all) if of_all else sum(one.pending_bytes or 0 for one in dirty)
 
 
 def _slack(step: Step, reading: Reading | None, pending: int) -> Slack:
@@ -210,7 +243,7 @@ def _slack(step: Step, reading: Reading | None, pending: int) -> Slack:
     if reading.state in BROKEN:
         return Slack(step, reading, 0, limits=True, room=0)
     room = _room(step, reading)
-    left = None if room is None else max(0, room - (pending if step.below_block else 0) - step.lost_bytes)
+    left = None if room is None else max(0, room - pending - step.lost_bytes)
     boundless = step.is_view or reading.cannot_overflow or (left is not None and _holds_all_holes(step, left))
     data = None if left is None else int(left * step.data_share)
     return Slack(step, reading, data, limits=not boundless, room=room)
@@ -244,16 +277,24 @@ def _inodes_ratio(slacks: Sequence[Slack]) -> float | None:
     return ratios[0] if ratios else None
 
 
-def _oversubscription(slacks: Sequence[Slack]) -> dict[LayerId, float]:
-    """Each layer's free room over the least that is left below it."""
+def _oversubscription(slacks: Sequence[Slack], readings: Mapping[LayerId, Reading]) -> dict[LayerId, float]:
+    """Each layer's free room over the least that is left below it; of RAM, all that is promised on it over its own."""
     ratios: dict[LayerId, float] = {}
     least: int | None = None
     for slack in reversed(slacks):
         own = slack.reading.headroom_bytes if slack.reading else None
-        if own is not None and least and not slack.step.is_view:
-            ratios[slack.step.layer.id] = own / least
+        promised = _promised(slack.step, readings) if slack.step.layer.kind is LayerKind.RAM else own
+        below = slack.room if slack.step.layer.kind is LayerKind.RAM else least
+        if promised is not None and below and not slack.step.is_view:
+            ratios[slack.step.layer.id] = promised / below
         least = _least(least, slack.bytes_left)
     return ratios
+
+
+def _promised(step: Step, readings: Mapping[LayerId, Reading]) -> int:
+    """What the layers on this one can still ask of it; one without a size of its own asks for nothing."""
+    rooms = [readings[one].headroom_bytes for one in step.promised_to if one in readings]
+    return sum(room for room in rooms if room is not None)
 
 
 def _bytes_left(slack: Slack) -> int:

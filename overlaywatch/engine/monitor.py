@@ -73,7 +73,9 @@ class Judge:
     def _verdict(self, mount: Mount, survey: Survey) -> Verdict:
         """The verdict of last time if none of the readings it rests on is another object than then."""
         chain = self._topology.chain(mount.rests_on)
-        readings = [survey.readings.get(step.layer.id) for step in chain]
+        # What rests on the same store is no part of the chain, but its dirty data is.
+        beside = dict.fromkeys(one for step in chain for one in (step.layer.id, *step.above))
+        readings = [survey.readings.get(one) for one in beside]
         kept = self._kept.get(mount)
         if kept is not None and len(kept[0]) == len(readings) and all(map(operator.is_, kept[0], readings)):
             return kept[1]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeVar, cast
 
-from overlaywatch.kernel import blockdev, btrfs, ram_disk, super_blocks
+from overlaywatch.kernel import blockdev, btrfs, cgroup, ram_disk, super_blocks
 from overlaywatch.kernel.aufs import Branch, read_branches
 from overlaywatch.kernel.backing import STAT, BackingFiles
 from overlaywatch.kernel.cmdline import parse_cmdline
@@ -61,6 +61,7 @@ class KernelReader:
         self._names: dict[Number, str | None] = {}
         self._btrfs: btrfs.Filesystems | None = None
         self._btrfs_mounts: tuple[MountInfo, ...] = ()
+        self._cgroups: tuple[tuple[str, cgroup.Hierarchy], ...] | None = None
         self._backing = BackingFiles(machine)
         self._statvfs: dict[str, StatVfs] = {}
         self._believed_until = 0.0
@@ -122,6 +123,13 @@ class KernelReader:
         """Free swap that is not RAM itself."""
         return swap_free_real(parse_swaps(self._swaps.read().decode("utf-8", "surrogateescape")))
 
+    def read_memory_limits(self) -> tuple[cgroup.MemoryLimit, ...]:
+        """The limits of the cgroups that count, which are looked for once a minute."""
+        if self._cgroups is None:
+            self._cgroups = cgroup.find_cgroups(self.machine)
+        found = (cgroup.read_limit(self.machine, *one, self.files.read) for one in self._cgroups)
+        return tuple(limit for limit in found if limit is not None)
+
     def read_statvfs(self, path: str) -> StatVfs:
         """statvfs(3); the same object as long as the figures are the same."""
         answer = self.machine.ask(STATVFS, path)
@@ -153,7 +161,7 @@ class KernelReader:
         return self._backing.super_block(loop, mounts)
 
     def _forget(self) -> None:
-        self._loops = self._btrfs = None
+        self._loops = self._btrfs = self._cgroups = None
         self._names.clear()
         self._statvfs.clear()
         self._backing.forget()
@@ -210,6 +218,11 @@ class KernelView:
     def swap_free_bytes(self) -> int:
         """Free swap that is not RAM itself (zram)."""
         return self._once("swap", lambda: self._reader.read_swap_free() if self.meminfo.swap_total else 0)
+
+    @property
+    def memory_limits(self) -> tuple[cgroup.MemoryLimit, ...]:
+        """cgroups that end before the machine's memory does; see kernel/cgroup.py for which."""
+        return self._once("memory limits", self._reader.read_memory_limits)
 
     @property
     def cmdline(self) -> tuple[str, ...]:

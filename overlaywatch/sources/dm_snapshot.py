@@ -100,7 +100,8 @@ def _with_numbers(layer: LayerId, table: SnapshotTable, status: SnapshotStatus, 
         used_bytes=allocated * SECTOR,
         headroom_bytes=data_room * table.chunk_size_sectors * SECTOR,
         metadata_bytes=metadata * SECTOR,
-        cannot_overflow=data_room >= demand,
+        # Nobody writes to one that is read-only, such as live-ro, the persistent overlay below a temporary one.
+        cannot_overflow=data_room >= demand or device.read_only,
         details={
             "sectors_allocated": allocated,
             "total_sectors": total,

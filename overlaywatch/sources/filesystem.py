@@ -15,14 +15,17 @@ from overlaywatch.model import Failure, Layer, LayerId, LayerKind, LayerState, R
 from overlaywatch.ports import Found
 from overlaywatch.sources.shared import (
     FSTYPES,
+    NOTHING_PENDING,
     Device,
     Memo,
+    Pending,
     best_known,
     by_super_block,
     found,
     lies_on_others,
     paths,
-    pending_bytes,
+    pending_below,
+    pending_of,
     statvfs_reading,
     unreadable,
     was_made_read_only,
@@ -77,7 +80,7 @@ class FilesystemSource:
         kept = self._kept.get(layer.id)
         if kept is None or before.size_bytes is None:
             return None
-        return statvfs_reading(layer.id, _statvfs(view, kept), before.pending_bytes, before.state)
+        return statvfs_reading(layer.id, _statvfs(view, kept), pending_of(before), before.state)
 
     def _reading(self, view: KernelView, kept: Kept) -> Reading:
         try:
@@ -86,7 +89,7 @@ class FilesystemSource:
             return unreadable(kept.layer.id, f"statvfs: {error.strerror}")
         errors = _errors(view, kept)
         stacked = any(lies_on_others(view, device) for device in kept.below)
-        raw = (stat, errors, pending_bytes(view, kept.device) if stacked else None, kept.given_up)
+        raw = (stat, errors, pending_below(view, kept.device) if stacked else NOTHING_PENDING, kept.given_up)
         return self._memo.reading(kept.layer.id, raw, lambda: _reading(kept.layer.id, *raw))
 
 
@@ -105,7 +108,7 @@ def _errors(view: KernelView, kept: Kept) -> int | None:
     return view.btrfs_errors_count(kept.uuid) if kept.uuid is not None else view.errors_count(*kept.device)
 
 
-def _reading(layer: LayerId, stat: StatVfs, errors: int | None, pending: int | None, given_up: bool) -> Reading:
+def _reading(layer: LayerId, stat: StatVfs, errors: int | None, pending: Pending, given_up: bool) -> Reading:
     if given_up:
         reason = "the file system made itself read-only after an error"
         return statvfs_reading(layer, stat, pending, LayerState.READ_ONLY, reason)

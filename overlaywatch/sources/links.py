@@ -37,9 +37,19 @@ def _loop(view: KernelView, loop: LoopDevice) -> Link:
         return Link(block_ref(loop.major, loop.minor), (block_ref(*loop.backing_block),), loop.size_bytes)
     device = view.super_block_of(loop)
     below = super_block_ref(*device) if device else Ref(f"unknown:{loop.name}")
-    allocation = view.file_allocation(loop)
-    holes = max(0, allocation[0] - allocation[1]) if allocation else None
+    holes = holes_bytes(loop, view.file_allocation(loop))
     return Link(block_ref(loop.major, loop.minor), (below,), loop.size_bytes, holes)
+
+
+def holes_bytes(loop: LoopDevice, allocation: tuple[int, int] | None) -> int | None:
+    """What writes to a loop can still take from below: not more than it has bytes, wherever in the file they are.
+
+    A file that was cut shorter than the loop (truncate(2) does not ask it) becomes longer again.
+    """
+    if allocation is None or loop.size_bytes is None:
+        return None
+    size, allocated = allocation
+    return min(loop.size_bytes, max(0, max(size, loop.offset + loop.size_bytes) - allocated))
 
 
 PASS_THROUGH: Final = frozenset({"linear", "striped", "crypt", "raid", "mirror", "multipath", "verity", "integrity"})

@@ -5,10 +5,10 @@ Must not know any single kind of layer.
 """
 
 import posixpath
-import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
+from overlaywatch.kernel.dm_target import parse_devices
 from overlaywatch.kernel.mountinfo import MountInfo
 from overlaywatch.kernel.statfs import StatVfs
 from overlaywatch.kernel.view import KernelView
@@ -32,8 +32,14 @@ STACKED: Final = ("dm-", "loop", "zram", "ram")
 """Names that the kernel gives to block devices which lie on others (drivers/md/dm.c, drivers/block/)."""
 
 
-NUMBER: Final = re.compile(r"(?<!\S)([0-9]+):([0-9]+)(?!\S)", re.ASCII)
-"""A device in a table line of device-mapper."""
+class Pending(NamedTuple):
+    """Dirty data in bytes, and whether it is that of the whole machine because nobody tells that of one device."""
+
+    bytes: int | None = None
+    of_all: bool = False
+
+
+NOTHING_PENDING: Final = Pending()
 
 
 class Memo:
@@ -128,7 +134,11 @@ def paths(mounts: list[MountInfo]) -> tuple[str, ...]:
 
 
 def statvfs_reading(
-    layer: LayerId, stat: StatVfs, pending: int | None = None, state: LayerState = LayerState.OK, reason: str = ""
+    layer: LayerId,
+    stat: StatVfs,
+    pending: Pending = NOTHING_PENDING,
+    state: LayerState = LayerState.OK,
+    reason: str = "",
 ) -> Reading:
     """What statvfs(3) says. Headroom is what an ordinary user gets: the reserved blocks are not in it."""
     size, free = stat.blocks * stat.block_size, stat.blocks_free * stat.block_size
@@ -142,18 +152,24 @@ def statvfs_reading(
         headroom_bytes=available,
         inodes=stat.files or None,
         inodes_free=stat.files_free if stat.files else None,
-        pending_bytes=pending,
+        pending_bytes=pending.bytes,
+        pending_of_all=pending.of_all,
         reserved_bytes=reserved,
         reason=reason,
         details={"reserved_bytes": reserved} if reserved else NO_DETAILS,
     )
 
 
+def pending_of(reading: Reading) -> Pending:
+    """What an earlier look found."""
+    return Pending(reading.pending_bytes, reading.pending_of_all)
+
+
 def peek_by_statvfs(view: KernelView, layer: Layer, before: Reading) -> Reading | None:
     """A reading by one statvfs; None for what no path leads to."""
     if not layer.mount_points or before.size_bytes is None:
         return None
-    return statvfs_reading(layer.id, view.statvfs(layer.mount_points[0]), before.pending_bytes, before.state)
+    return statvfs_reading(layer.id, view.statvfs(layer.mount_points[0]), pending_of(before), before.state)
 
 
 def lies_on_others(view: KernelView, device: Device) -> bool:
@@ -165,19 +181,20 @@ def lies_on_others(view: KernelView, device: Device) -> bool:
     return device[0] != 0 if name is None else name.startswith(STACKED)
 
 
-def pending_bytes(view: KernelView, device: Device) -> int:
+def pending_below(view: KernelView, device: Device) -> Pending:
     """Dirty data that is not yet on the device: its own where that can be read, else all of the machine's."""
     own = view.pending_bytes(*device)
-    return own if own is not None else view.meminfo.dirty + view.meminfo.writeback
+    return Pending(own, False) if own is not None else Pending(view.meminfo.dirty + view.meminfo.writeback, True)
 
 
 def devices_below(view: KernelView) -> frozenset[Device]:
     """The block devices that are mounted writable, or that device-mapper devices or a btrfs lie on."""
     mounted = {info.device for info in view.mounts if READ_ONLY_OPTION not in info.super_options}
     of_btrfs = {device for devices in view.btrfs.values() for device in devices}
-    tables = " ".join(target.params for device in view.dm.values() for target in device.table)
-    of_tables = {(int(major), int(minor)) for major, minor in NUMBER.findall(tables)}
-    return frozenset(mounted | of_btrfs | of_tables)
+    lines = [target.params for device in view.dm.values() for target in device.table]
+    of_tables = {device for line in lines for device in parse_devices(line)}
+    of_loops = {loop.backing_block for loop in view.loops.values() if loop.backing_block is not None}
+    return frozenset(mounted | of_btrfs | of_tables | of_loops)
 
 
 def unreadable(layer: LayerId, reason: str) -> Reading:

@@ -31,12 +31,14 @@ from overlaywatch.model import (
 from overlaywatch.ports import Found
 from overlaywatch.sources.shared import (
     FSTYPES,
+    NOTHING_PENDING,
     READ_ONLY_OPTION,
     Device,
     Memo,
+    Pending,
     by_super_block,
     lies_on_others,
-    pending_bytes,
+    pending_below,
     reachable,
     statvfs_reading,
 )
@@ -122,13 +124,13 @@ class Uppers:
         return Found(layers=[layer for layer, _ in layers.values()], readings=readings, stacked=stacked)
 
     def _reading(self, view: KernelView, layer: Layer, shown: Shown) -> Reading:
-        pending = None
+        pending = NOTHING_PENDING
         if layer.kind is LayerKind.FILESYSTEM and any(_is_stacked(view, ref) for ref in layer.rests_on):
-            pending = pending_bytes(view, _device(layer.device))
+            pending = pending_below(view, _device(layer.device))
         return self._memo.reading(layer.id, (shown, pending), lambda: _hidden_reading(layer.id, shown, pending))
 
 
-def _hidden_reading(layer: LayerId, shown: Shown, pending: int | None) -> Reading:
+def _hidden_reading(layer: LayerId, shown: Shown, pending: Pending) -> Reading:
     reading = statvfs_reading(layer, shown.stat, pending)
     return reading if shown.exact else replace(reading, size_bytes=None, used_bytes=None, inodes=None)
 

@@ -80,6 +80,19 @@ def test_a_cow_larger_than_its_origin_cannot_overflow() -> None:
     assert (big.cannot_overflow, small.cannot_overflow) == (True, False)
 
 
+def test_a_read_only_snapshot_cannot_overflow() -> None:
+    """dracut's live-ro: a persistent overlay that is full, below a temporary one."""
+    full = snapshot("131000/131072 520", "P")
+
+    seen = look(DmSnapshotSource(), replace(full, read_only=True))
+
+    assert (seen.state, seen.cannot_overflow, look(DmSnapshotSource(), full).cannot_overflow) == (
+        LayerState.OK,
+        True,
+        False,
+    )
+
+
 @given(data=st.integers(0, 3_072_000))
 def test_demand_falls_with_what_is_copied(data: int) -> None:
     """A chunk of the origin is copied once."""

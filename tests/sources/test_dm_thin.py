@@ -212,9 +212,9 @@ def test_a_small_pool_is_the_limit() -> None:
 
 def test_files_that_share_a_tmpfs_take_their_holes_together() -> None:
     """Metadata and data on one tmpfs: it must have room for the holes of both to be no limit."""
-    both = machine(40 * MIB, 0)
-    both._allocations = {(7, 3): (30 * MIB, 0), (7, 4): (30 * MIB, 0)}
-    one = machine(40 * MIB, 0)
-    one._allocations = {(7, 3): (4 * MIB, 0), (7, 4): (30 * MIB, 0)}
+    both, one = machine(40 * MIB, 0), machine(40 * MIB, 0)
+    metadata, data = 3435973632, 32 * GIB
+    both._allocations = {(7, 3): (metadata, metadata - 30 * MIB), (7, 4): (data, data - 30 * MIB)}
+    one._allocations = {(7, 3): (metadata, metadata - 4 * MIB), (7, 4): (data, data - 30 * MIB)}
 
     assert (root(both).limit, root(one).limit) == ("tmpfs:/run", "filesystem:/")

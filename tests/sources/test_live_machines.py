@@ -3,6 +3,7 @@
 
 import errno
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from overlaywatch.kernel.statfs import Ustat
 from overlaywatch.livesystem import recognise
 from overlaywatch.model import Failure, LayerId, LayerState, Survey, Verdict
 from overlaywatch.registry import make_sources
+from overlaywatch.sources.links import holes_bytes
 from overlaywatch.topology import Topology, judge
 from overlaywatch.units import GIB, MIB
 from overlaywatch.watch import choose
@@ -290,3 +292,15 @@ def test_an_upper_that_may_not_be_entered_is_not_taken_for_ram() -> None:
 
     assert (found.headroom_bytes, found.headroom_at_most_bytes) == (None, 500 * MIB)
     assert found.chain[:2] == ("overlay:/", "filesystem:/rw")
+
+
+def test_a_loop_takes_no_more_than_its_own_bytes() -> None:
+    """Of a sparse file of 1 GiB it shows 64 MiB (sizelimit); of a file that was cut short, all is missing."""
+    one = loop(2, "/run/overlay", (0, 24), size=64 * MIB)
+
+    assert holes_bytes(one, (GIB, 16 * MIB)) == 64 * MIB
+    assert holes_bytes(one, (64 * MIB, 16 * MIB)) == 48 * MIB
+    assert holes_bytes(one, (0, 0)) == 64 * MIB
+    assert holes_bytes(one, (MIB, 65 * MIB)) == 0
+    assert holes_bytes(replace(one, offset=16 * MIB), (32 * MIB, 32 * MIB)) == 48 * MIB
+    assert holes_bytes(one, None) is None

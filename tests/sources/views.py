@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from overlaywatch.kernel.aufs import Branch
 from overlaywatch.kernel.btrfs import choose_uuid
+from overlaywatch.kernel.cgroup import MemoryLimit
 from overlaywatch.kernel.devmapper import DmDevice
 from overlaywatch.kernel.loop import LoopDevice
 from overlaywatch.kernel.meminfo import MemInfo
@@ -41,6 +42,7 @@ class StaticView(KernelView):
         brd: int | None = None,
         zram: ZramStatus | None = None,
         memory: MemInfo = MEMORY,
+        limits: Sequence[MemoryLimit] = (),
         words: tuple[str, ...] = ("root=live:LABEL=LIVE",),
         branches: Mapping[str, tuple[Branch, ...]] | None = None,
     ) -> None:
@@ -48,6 +50,7 @@ class StaticView(KernelView):
         self._dm, self._loops, self._names = dm or {}, {loop.device: loop for loop in loops}, names or {}
         self._statvfs, self._devices, self._ustat = statvfs or {}, devices or {}, ustat or {}
         self._btrfs, self._promised = btrfs or {}, promised
+        self._limits = tuple(limits)
         self._sizes, self._brd, self._zram = sizes or {}, brd, zram
         self._branches = branches or {}
         self._allocations, self._errors, self._memory_info, self._words = allocations or {}, errors, memory, words
@@ -71,6 +74,11 @@ class StaticView(KernelView):
     def meminfo(self) -> MemInfo:
         """The memory it was made with."""
         return self._memory_info
+
+    @property
+    def memory_limits(self) -> tuple[MemoryLimit, ...]:
+        """The limits it was made with."""
+        return self._limits
 
     @property
     def swap_free_bytes(self) -> int:

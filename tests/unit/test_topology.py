@@ -199,6 +199,43 @@ def test_an_upper_bound_keeps_nothing_back() -> None:
     assert (found.headroom_bytes, found.headroom_at_most_bytes) == (None, 40 * MIB)
 
 
+def shared_store(*pending: tuple[int, bool]) -> Verdict:
+    """Several file systems, each on a snapshot of its own, whose stores lie on one tmpfs with 100 MiB left."""
+    layers: list[Layer] = [TMPFS, MEMORY]
+    links, readings = [], [ok(TMPFS, 100 * MIB), ok(MEMORY, GIB)]
+    for n, (dirty, of_all) in enumerate(pending):
+        top = replace(EXT4, id=LayerId(f"filesystem:/{n}"), provides=(super_block_ref(254, n),))
+        top = replace(top, rests_on=(block_ref(254, n),))
+        store = replace(SNAPSHOT, id=LayerId(f"dm-snapshot:{n}"), provides=top.rests_on, rests_on=(block_ref(7, n),))
+        layers += [top, store]
+        links.append(Link(block_ref(7, n), (super_block_ref(0, 31),)))
+        readings += [ok(top, GIB, pending_bytes=dirty, pending_of_all=of_all), ok(store, GIB)]
+    mount = replace(ROOT, rests_on=super_block_ref(254, 0))
+    return judge(mount, Topology(layers, links).chain(mount.rests_on), dict(readings))
+
+
+def test_dirty_data_of_all_file_systems_on_a_store_is_subtracted() -> None:
+    """Each by itself where that is known; else that of the machine, once."""
+    assert shared_store((10 * MIB, False), (20 * MIB, False)).headroom_bytes == 70 * MIB
+    assert shared_store((30 * MIB, True), (30 * MIB, True)).headroom_bytes == 70 * MIB
+    assert shared_store((10 * MIB, False), (30 * MIB, True)).headroom_bytes == 70 * MIB
+
+
+def test_what_is_promised_of_ram_is_summed() -> None:
+    """Two tmpfs with 600 MiB free each and a COW of 2 GiB in a ramfs, on 800 MiB of RAM and 200 of swap."""
+    other = replace(TMPFS, id=LayerId("tmpfs:/run"), provides=(super_block_ref(0, 24),))
+    links = [ON_RAMFS]
+    mount = replace(ROOT, rests_on=super_block_ref(0, 24))
+    readings = [ok(TMPFS, 600 * MIB), ok(other, 600 * MIB), ok(SNAPSHOT, 2048 * MIB), unlimited(RAMFS)]
+    memory = ok(MEMORY, 800 * MIB, swap_bytes=200 * MIB)
+
+    chain = Topology((*LAYERS, other), links).chain(mount.rests_on)
+    found = judge(mount, chain, dict([*readings, memory]))
+
+    assert found.oversubscription == {RAM_LAYER: 3248 / 1000, other.id: 600 / 1000}
+    assert (found.headroom_bytes, found.limit) == (600 * MIB, other.id)
+
+
 def test_large_pieces_are_not_all_filled() -> None:
     """Ten pieces of the snapshot are lost, for it and for all that is below it."""
     coarse = replace(SNAPSHOT, grain_bytes=MIB)
