@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeVar, cast
 
-from overlaywatch.kernel import blockdev, btrfs, cgroup, ram_disk, super_blocks
+from overlaywatch.kernel import blockdev, btrfs, cgroup, ram_disk, shutdown, super_blocks
 from overlaywatch.kernel.aufs import Branch, read_branches
 from overlaywatch.kernel.backing import STAT, BackingFiles
 from overlaywatch.kernel.cmdline import parse_cmdline
@@ -273,6 +273,10 @@ class KernelView:
         """Errors that the ext4 on a device has counted; None if there is no ext4 on it."""
         return self._once(("errors", major, minor), lambda: self._read_errors(major, minor))
 
+    def trouble(self, mount: MountInfo) -> shutdown.Trouble:
+        """What xfs and f2fs tell of an error. Raises OSError where they do not tell; others tell in other ways."""
+        return self._once(("trouble", mount.device), lambda: self._read_trouble(mount))
+
     @property
     def btrfs(self) -> btrfs.Filesystems:
         """Each mounted btrfs and its block devices, by its UUID."""
@@ -321,6 +325,12 @@ class KernelView:
     def _read_errors(self, major: int, minor: int) -> int | None:
         name = self.device_name(major, minor)
         return None if name is None else blockdev.read_errors_count(self.root, name, self._reader.files.read)
+
+    def _read_trouble(self, mount: MountInfo) -> shutdown.Trouble:
+        if mount.fstype == "xfs":
+            return self._reader.machine.ask(shutdown.XFS, mount.mount_point)
+        name = self.device_name(*mount.device) if mount.fstype == "f2fs" else None
+        return shutdown.Trouble() if name is None else shutdown.read_f2fs(self.root, name, self._reader.files.read)
 
     def _source_device(self, source: str) -> Number | None:
         """The number of the device called `/dev/mapper/NAME` or `/dev/NAME`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from overlaywatch.kernel.mountinfo import MountInfo
+from overlaywatch.kernel.shutdown import Trouble
 from overlaywatch.kernel.statfs import StatVfs
 from overlaywatch.kernel.view import KernelView
 from overlaywatch.model import Failure, Layer, LayerId, LayerKind, LayerState, Reading, Ref, block_ref, super_block_ref
@@ -18,7 +19,6 @@ from overlaywatch.sources.shared import (
     NOTHING_PENDING,
     Device,
     Memo,
-    Pending,
     best_known,
     by_super_block,
     found,
@@ -48,7 +48,7 @@ class Kept:
     layer: Layer
     device: Device
     below: tuple[Device, ...]
-    given_up: bool
+    mount: MountInfo
     uuid: str | None = None
 
 
@@ -87,10 +87,10 @@ class FilesystemSource:
             stat = _statvfs(view, kept)
         except OSError as error:
             return unreadable(kept.layer.id, f"statvfs: {error.strerror}")
-        errors = _errors(view, kept)
         stacked = any(lies_on_others(view, device) for device in kept.below)
-        raw = (stat, errors, pending_below(view, kept.device) if stacked else NOTHING_PENDING, kept.given_up)
-        return self._memo.reading(kept.layer.id, raw, lambda: _reading(kept.layer.id, *raw))
+        pending = pending_below(view, kept.device) if stacked else NOTHING_PENDING
+        raw = (stat, pending, *_condition(view, kept))
+        return self._memo.reading(kept.layer.id, raw, lambda: statvfs_reading(kept.layer.id, *raw))
 
 
 def _statvfs(view: KernelView, kept: Kept) -> StatVfs:
@@ -104,17 +104,20 @@ def _statvfs(view: KernelView, kept: Kept) -> StatVfs:
     return replace(stat, blocks_free=free, blocks_available=available)
 
 
-def _errors(view: KernelView, kept: Kept) -> int | None:
-    return view.btrfs_errors_count(kept.uuid) if kept.uuid is not None else view.errors_count(*kept.device)
-
-
-def _reading(layer: LayerId, stat: StatVfs, errors: int | None, pending: Pending, given_up: bool) -> Reading:
-    if given_up:
-        reason = "the file system made itself read-only after an error"
-        return statvfs_reading(layer, stat, pending, LayerState.READ_ONLY, reason)
-    if not errors:
-        return statvfs_reading(layer, stat, pending)
-    return statvfs_reading(layer, stat, pending, LayerState.ERRORS, f"the kernel counted {errors} file system errors")
+def _condition(view: KernelView, kept: Kept) -> tuple[LayerState, str]:
+    """Its state and the reason, by all that the kernel tells: statvfs and the mount table may go on looking well."""
+    if was_made_read_only(kept.mount):
+        return LayerState.READ_ONLY, "the file system made itself read-only after an error"
+    try:
+        trouble = view.trouble(kept.mount)
+    except OSError:
+        trouble = Trouble()
+    if trouble.shut_down:
+        return LayerState.FAILED, "the file system has shut itself down after an error: all access gets I/O errors"
+    errors = view.btrfs_errors_count(kept.uuid) if kept.uuid is not None else view.errors_count(*kept.device)
+    if errors:
+        return LayerState.ERRORS, f"the kernel counted {errors} file system errors"
+    return (LayerState.ERRORS, "it has to be checked (fsck)") if trouble.needs_check else (LayerState.OK, "")
 
 
 def _keep(view: KernelView, device: Device, mounts: list[MountInfo]) -> Kept:
@@ -123,7 +126,7 @@ def _keep(view: KernelView, device: Device, mounts: list[MountInfo]) -> Kept:
     below = view.btrfs[uuid] if uuid is not None else () if is_btrfs else (device,)
     share = btrfs_data_share(view, uuid) if is_btrfs else DATA_SHARES.get(mounts[0].fstype, OTHERS_DATA_SHARE)
     layer = replace(_layer(device, below, mounts), data_share=share)
-    return Kept(layer, device, below, was_made_read_only(mounts[0]), uuid)
+    return Kept(layer, device, below, mounts[0], uuid)
 
 
 def btrfs_data_share(view: KernelView, uuid: str | None) -> float:

@@ -2,6 +2,7 @@
 """File systems on block devices: reserved blocks, and the anonymous device number of a btrfs."""
 
 from overlaywatch.kernel.devmapper import DmDevice, DmTarget
+from overlaywatch.kernel.shutdown import Trouble
 from overlaywatch.kernel.statfs import StatVfs
 from overlaywatch.model import Failure, LayerId, LayerState
 from overlaywatch.units import GIB, MIB
@@ -87,3 +88,41 @@ def test_reserved_blocks_are_no_room_for_ordinary_users() -> None:
     assert (half_full.size_bytes, half_full.reserved_bytes) == (4096 * 1000, 4096 * 50)
     assert half_full.details == {"reserved_bytes": 4096 * 50}
     assert (all_full.used_ratio, all_full.headroom_bytes, beyond.used_ratio) == (1, 0, 1)
+
+
+def on_disk(fstype: str, **more: object) -> StaticView:
+    """A root on a disk."""
+    line = f"70 1 8:1 / / rw - {fstype} /dev/sda1 rw\n"
+    return StaticView(line, statvfs={"/": figures(GIB, GIB)}, names={(8, 1): "sda1"}, **more)  # type: ignore[arg-type]
+
+
+def test_an_xfs_that_has_shut_itself_down_has_no_room() -> None:
+    """statvfs and the mount table go on as if nothing had happened."""
+    view = on_disk("xfs", trouble=Trouble(shut_down=True))
+
+    found = root(view)
+
+    assert survey(view).readings[FILESYSTEM].state is LayerState.FAILED
+    assert (found.headroom_bytes, found.failure) == (0, Failure.DEAD_ROOT)
+
+
+def test_an_f2fs_that_wants_to_be_checked_has_errors() -> None:
+    """And its room."""
+    view = on_disk("f2fs", trouble=Trouble(needs_check=True))
+
+    assert survey(view).readings[FILESYSTEM].state is LayerState.ERRORS
+    assert root(view).headroom_bytes == GIB
+
+
+def test_an_xfs_whose_inodes_are_used_up_while_blocks_are_free() -> None:
+    """f_files of xfs is what the free blocks could hold: the ratio falls with them, and is 1 only without them."""
+    roomy = StatVfs(4096, 60416, 50000, 50000, 153600, 153000, read_only=False, flags=0)
+    full = StatVfs(4096, 60416, 2, 2, 616, 16, read_only=False, flags=0)
+    line = "70 1 8:1 / / rw - xfs /dev/sda1 rw\n"
+
+    ratios = [survey(StaticView(line, statvfs={"/": one})).readings[FILESYSTEM].inodes_ratio for one in (roomy, full)]
+
+    assert ratios[0] is not None
+    assert ratios[1] is not None
+    assert ratios[0] < 0.01
+    assert ratios[1] > 0.97

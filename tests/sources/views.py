@@ -12,6 +12,7 @@ from overlaywatch.kernel.loop import LoopDevice
 from overlaywatch.kernel.meminfo import MemInfo
 from overlaywatch.kernel.mountinfo import MountInfo, parse_mountinfo
 from overlaywatch.kernel.ram_disk import ZramStatus
+from overlaywatch.kernel.shutdown import Trouble
 from overlaywatch.kernel.statfs import StatVfs, Ustat
 from overlaywatch.kernel.super_blocks import Place, alike
 from overlaywatch.kernel.view import KernelView
@@ -38,6 +39,7 @@ class StaticView(KernelView):
         errors: int | None = None,
         btrfs: Mapping[str, tuple[Number, ...]] | None = None,
         promised: int | None = None,
+        trouble: Trouble | None = None,
         sizes: Mapping[Number, int] | None = None,
         brd: int | None = None,
         zram: ZramStatus | None = None,
@@ -50,7 +52,7 @@ class StaticView(KernelView):
         self._dm, self._loops, self._names = dm or {}, {loop.device: loop for loop in loops}, names or {}
         self._statvfs, self._devices, self._ustat = statvfs or {}, devices or {}, ustat or {}
         self._btrfs, self._promised = btrfs or {}, promised
-        self._limits = tuple(limits)
+        self._limits, self._trouble = tuple(limits), trouble
         self._sizes, self._brd, self._zram = sizes or {}, brd, zram
         self._branches = branches or {}
         self._allocations, self._errors, self._memory_info, self._words = allocations or {}, errors, memory, words
@@ -150,6 +152,12 @@ class StaticView(KernelView):
         """The errors it was made with, for every file system."""
         del major, minor
         return self._errors
+
+    def trouble(self, mount: MountInfo) -> Trouble:
+        """What it was made with; old kernels do not tell."""
+        if self._trouble is None:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", mount.mount_point)
+        return self._trouble
 
     @property
     def btrfs(self) -> Mapping[str, tuple[Number, ...]]:
