@@ -25,6 +25,7 @@ from overlaywatch.cli.words import (
 from overlaywatch.model import (
     BROKEN,
     NO_FORECAST,
+    RAM_LAYER,
     Forecast,
     Layer,
     LayerKind,
@@ -201,7 +202,7 @@ def _layer_notes(reading: Reading | None, promise: float, level: Level, now: flo
         yield Note(tuple(map(printable, said)), Style.ALARM if level is Level.BAD else STYLES[level])
     if reading is None or reading.state is not LayerState.OK:
         return
-    if promise > 1 and reading.headroom_bytes:
+    if promise > 1 and reading.headroom_bytes and reading.layer != RAM_LAYER:
         backed = format_size(int(reading.headroom_bytes / promise))
         yield Note((f"only {backed} of this headroom is backed by what lies below",), Style.WARN)
     if reading.cannot_overflow and not _is_boundless(reading):

@@ -247,7 +247,7 @@ LAYER_METRICS: Final = (
         "layer_oversubscription_ratio",
         _GAUGE,
         _LAYER,
-        "What the layer still promises over what is left below it; above 1 it cannot be kept.",
+        "What is still promised over what is left below the layer, or of ram itself; above 1 it cannot be kept.",
         _layers("oversubscription_ratio"),
     ),
     Metric("layer_reclaimable", _GAUGE, _LAYER, "1 if deleting files gives room back.", _layers("reclaimable")),

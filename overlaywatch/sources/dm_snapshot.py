@@ -19,8 +19,6 @@ from overlaywatch.sources.dm_kept import SECTOR, DmLayers, word_reading
 EXCEPTION_BYTES: Final = 16
 """struct disk_exception: two 64-bit chunk numbers for each copied chunk."""
 
-FS_BLOCK: Final = 4096
-
 TARGETS: Final = frozenset({"snapshot", "snapshot-merge"})
 """A snapshot, and one that is being merged."""
 
@@ -58,16 +56,9 @@ def as_layer(device: DmDevice) -> tuple[Layer, SnapshotTable | None]:
         failure=Failure.READ_ONLY if overflows else Failure.DEAD_ROOT,
         reclaimable=False,
         device=f"{device.major}:{device.minor}",
-        grain_bytes=grain_bytes(table) if table else 0,
         details=_details(table) if table else {},
     )
     return layer, table
-
-
-def grain_bytes(table: SnapshotTable) -> int:
-    """The chunk, if it is larger than the blocks of a file system; dracut's and archiso's is not."""
-    size = table.chunk_size_sectors * SECTOR
-    return size if size > FS_BLOCK else 0
 
 
 def _details(table: SnapshotTable) -> dict[str, str | int | tuple[str, ...]]:
