@@ -28,6 +28,9 @@ from overlaywatch.sources.shared import (
     unreadable,
 )
 
+ANONYMOUS: Final = 0
+"""The major number of file systems without a block device."""
+
 PAGE_SIZE: Final = resource.getpagesize()
 
 
@@ -67,6 +70,8 @@ class TmpfsSource:
         for layer in self._layers:
             yield layer, self._reading(view, layer)
         for device in sorted(hidden_super_blocks(view)):
+            if device[0] != ANONYMOUS:
+                continue  # a disk that is mounted nowhere any more: its figures are in blocks of unknown size
             ustat = view.ustat(*device)
             if ustat is not None and (ustat.blocks_free or ustat.files_free):
                 yield self._hidden(device, ustat)

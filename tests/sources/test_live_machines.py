@@ -304,3 +304,37 @@ def test_a_loop_takes_no_more_than_its_own_bytes() -> None:
     assert holes_bytes(one, (MIB, 65 * MIB)) == 0
     assert holes_bytes(replace(one, offset=16 * MIB), (32 * MIB, 32 * MIB)) == 48 * MIB
     assert holes_bytes(one, None) is None
+
+
+def persistent(*mounts: str, allocated: int, **more: object) -> StaticView:
+    """A dracut live system whose COW is a file of 64 MiB on the stick, of which 200 MiB are free."""
+    return StaticView(
+        DRACUT + "".join(mounts),
+        dm=live_rw("2448/131072 24"),
+        loops=[loop(2, "/LiveOS/overlay-LIVE-1234", (8, 1))],
+        statvfs={"/": figures(1500 * MIB, 1100 * MIB), "/run/stick": figures(GIB, 20 * MIB)},
+        allocations={(7, 2): (64 * MIB, allocated)},
+        names={(254, 0): "dm-0", (8, 1): "sda1"},
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_a_persistent_cow_on_a_stick() -> None:
+    """All there, as on vfat: the COW ends first, survivably. Sparse on a stick that is fuller: the stick, deadly."""
+    stick = "72 70 8:1 / /run/stick rw - vfat /dev/sda1 rw\n"
+
+    whole, sparse = root(persistent(stick, allocated=64 * MIB)), root(persistent(stick, allocated=MIB))
+
+    assert whole.chain == ("filesystem:/", "dm-snapshot:live-rw", "filesystem:/run/stick")
+    assert (whole.limit, whole.failure) == ("dm-snapshot:live-rw", Failure.READ_ONLY)
+    assert (sparse.limit, sparse.failure) == ("filesystem:/run/stick", Failure.DEAD_ROOT)
+    assert sparse.headroom_bytes is not None
+    assert sparse.headroom_bytes <= 20 * MIB
+
+
+def test_a_persistent_cow_on_a_stick_that_is_mounted_nowhere() -> None:
+    """A disk is no tmpfs, and the blocks that ustat(2) counts have a size that it does not tell."""
+    found = root(persistent(allocated=MIB, ustat={(8, 1): Ustat(5000, 5000)}))
+
+    assert not any(layer.startswith("tmpfs:") for layer in found.chain)
+    assert (found.headroom_bytes, found.limit) == (None, None)
