@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,7 +20,10 @@ from overlaywatch.actions.purge import PurgeAction
 from overlaywatch.actions.reboot import RebootAction
 from overlaywatch.actions.run import RunAction
 from overlaywatch.actions.webhook import WebhookAction
+from overlaywatch.config.checked import defaults_of
+from overlaywatch.config.defaults import Defaults, complete
 from overlaywatch.config.errors import ConfigError, ConfigErrors
+from overlaywatch.config.merge import Merged
 from overlaywatch.config.settings import ActionTable, Settings
 from overlaywatch.config.table import Table
 from overlaywatch.engine import host
@@ -98,6 +101,19 @@ def make_action(table: ActionTable, context: ActionContext) -> tuple[Action, tup
     keys = Table.of(table)
     action = factory(keys, context)
     return action, tuple(keys.warnings)
+
+
+def with_defaults(merged: Merged) -> Merged:
+    """The configuration with all that is in force because nobody has said otherwise, for people to see."""
+    return complete(merged, defaults_of(merged, _defaults_of_action))
+
+
+def _defaults_of_action(table: ActionTable) -> Defaults:
+    factory, keys = ACTIONS.get(table.type), Table.of(table)
+    if factory is not None:
+        with suppress(ConfigErrors):  # `config show` helps to find an error, so it must not need its absence
+            factory(keys, _context(table.name, _tell_nobody))
+    return keys.defaults
 
 
 def check_action(table: ActionTable) -> tuple[str, ...]:

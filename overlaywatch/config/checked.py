@@ -9,6 +9,7 @@ others (`table.warnings` after `table.finish()`).
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from overlaywatch.config.defaults import Defaults
 from overlaywatch.config.errors import ConfigErrors
 from overlaywatch.config.merge import Merged
 from overlaywatch.config.policies import NAME, NAME_EXPECTED, read_policies
@@ -34,19 +35,32 @@ def check(merged: Merged, check_action: CheckAction | None = None) -> tuple[Sett
     """The settings, and warnings about unwise ones. Raises ConfigErrors with everything that is wrong."""
     findings = Findings(list(merged.errors))
     root = Table(merged.values, origins=merged.origins, findings=findings)
+    settings = _read(root, merged)
+    for key in RESERVED:
+        root.reserve(key, "reserved for a later version", "remove it")
+    root.close()
+    if check_action is not None:
+        _check_actions(settings.actions, check_action, findings)
+    if findings.errors:
+        raise ConfigErrors(findings.errors)
+    return settings, root.warnings
+
+
+def defaults_of(merged: Merged, of_action: Callable[[ActionTable], Defaults]) -> Defaults:
+    """What is in force without being written, whatever else is right or wrong; `of_action` tells it of one action."""
+    root = Table(merged.values, origins=merged.origins)
+    actions = _read(root, merged).actions
+    return {**root.defaults, **{path: keys for one in actions for path, keys in of_action(one).items()}}
+
+
+def _read(root: Table, merged: Merged) -> Settings:
+    """Everything but what the types of actions want. With placeholders, if there are errors among the findings."""
     daemon = read_daemon(root.table("daemon", expected="expected [daemon]"))
     watch = read_watch(root.table("watch", expected="expected [watch]"))
     section = root.table("action", expected="expected [action.NAME]")
     actions = read_actions(section)
     policies = read_policies(root, section.keys, watch)
-    for key in RESERVED:
-        root.reserve(key, "reserved for a later version", "remove it")
-    root.close()
-    if check_action is not None:
-        _check_actions(actions, check_action, findings)
-    if findings.errors:
-        raise ConfigErrors(findings.errors)
-    return Settings(daemon, watch, actions, policies, dict(merged.origins), merged.fingerprint), root.warnings
+    return Settings(daemon, watch, actions, policies, dict(merged.origins), merged.fingerprint)
 
 
 def read_daemon(table: Table) -> DaemonSettings:

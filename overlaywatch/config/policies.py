@@ -57,6 +57,7 @@ def _is_watched(mount_point: str, watch: WatchSettings) -> bool:
 
 def read_stage(table: Table, action_names: Sequence[str], seen: set[str]) -> Stage:
     """One `[[policy.stage]]`; `seen` collects the names of the stages of its policy."""
+    states = table.choices("state_is", LayerState, default=None, at_least=1)
     stage = Stage(
         name=table.string("name", pattern=NAME, expected=NAME_EXPECTED),
         actions=table.strings("actions", at_least=1, expected="expected the name of an action"),
@@ -64,7 +65,7 @@ def read_stage(table: Table, action_names: Sequence[str], seen: set[str]) -> Sta
         headroom_below=table.size("headroom_below", default=None, minimum=1),
         inodes_above=table.ratio("inodes_above", default=None, minimum=_LOWEST_RATIO, maximum=_HIGHEST_RATIO),
         time_to_full_below=table.duration("time_to_full_below", default=None, minimum=1.0, maximum=_MONTH),
-        state_is=frozenset(table.choices("state_is", LayerState, default=(), at_least=1)),
+        state_is=frozenset(states or ()),
         hold=table.duration("hold", default=0.0, maximum=_DAY),
         cooldown=table.duration("cooldown", default=None, minimum=1.0, maximum=_MONTH),
     )

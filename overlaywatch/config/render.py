@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from overlaywatch.config.defaults import ORIGIN
 from overlaywatch.config.merge import Merged
 from overlaywatch.config.spelling import item_path, join_path, key_part, redacted, toml_string
 
@@ -18,7 +19,9 @@ def to_toml(merged: Merged) -> str:
     """TOML text. A table whose values all come from one file says so once, else each value does."""
     shown = _without_secrets(merged.values)
     blocks = ["\n".join(block) for block in _blocks(shown, "", "", "", merged.origins)]
-    return "\n\n".join(blocks) + "\n" if shown else "# No configuration: all values are the defaults.\n"
+    if all(origin == ORIGIN for origin in merged.origins.values()):
+        blocks = ["# No configuration: all values are the defaults.", *blocks]
+    return "\n\n".join(blocks) + "\n"
 
 
 def to_data(merged: Merged) -> dict[str, object]:
@@ -90,14 +93,16 @@ def _lines(own: Mapping[str, object], header: str, path: str, origins: Mapping[s
     shared = set(files.values()) if own else {_files_of(path, origins)}
     head = [header] if header else []
     if len(shared) == 1:
-        return [f"# from {shared.pop()}", *head, *(f"{key_part(key)} = {_inline(value)}" for key, value in own.items())]
-    return [*head, *(f"{key_part(key)} = {_inline(value)}  # from {files[key]}" for key, value in own.items())]
+        return [f"# {shared.pop()}", *head, *(f"{key_part(key)} = {_inline(value)}" for key, value in own.items())]
+    return [*head, *(f"{key_part(key)} = {_inline(value)}  # {files[key]}" for key, value in own.items())]
 
 
 def _files_of(path: str, origins: Mapping[str, str]) -> str:
-    """The files of a value and of everything in it."""
+    """The files of a value and of everything in it, and whether any of it is a default."""
     within = [file for known, file in origins.items() if known == path or known.startswith((f"{path}.", f"{path}["))]
-    return ", ".join(dict.fromkeys(within)) or "nowhere"
+    files = [file for file in dict.fromkeys(within) if file != ORIGIN]
+    parts = ["from " + ", ".join(files)] if files else []
+    return "; ".join(parts + [ORIGIN] * (ORIGIN in within)) or "from nowhere"
 
 
 def _inline(value: object) -> str:

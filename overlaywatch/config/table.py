@@ -38,10 +38,15 @@ REQUIRED: Final[Any] = object()
 
 @dataclass(slots=True)
 class Findings:
-    """What was found while reading: shared by a table and all tables in it."""
+    """What was found while reading: shared by a table and all tables in it.
+
+    `defaults` is what was not: key path of a table -> its keys that are not there, as they could
+    be written; None for a table.
+    """
 
     errors: list[ConfigError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    defaults: dict[str, dict[str, object]] = field(default_factory=dict)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -109,6 +114,11 @@ class Table:
     def warnings(self) -> tuple[str, ...]:
         """What is allowed but unwise, one line each, in this table and all that share its findings."""
         return tuple(self._findings.warnings)
+
+    @property
+    def defaults(self) -> Mapping[str, Mapping[str, object]]:
+        """The defaults that were asked for so far, in this table and all that share its findings."""
+        return self._findings.defaults
 
     def file_of(self, key: str) -> str:
         """The file that a key comes from; for a key that is not there, the file of the table."""
@@ -201,7 +211,9 @@ class Table:
     def table(self, key: str, *, expected: str = "expected a table") -> "Table":
         """The table at `key`; an empty one if there is none (`key in table` tells). finish() covers it too."""
         raw = self.raw(key)
-        if raw is not None and not isinstance(raw, Mapping):
+        if raw is None:
+            self._note_default(key, None)
+        elif not isinstance(raw, Mapping):
             self.error(key, f"{shown(key, raw)} is not a table", expected)
         content = raw if isinstance(raw, Mapping) else {}
         return self._child(content, join_path(self._path, key), self.file_of(key))
@@ -280,10 +292,15 @@ class Table:
     def _path_of(self, key: str) -> str:
         return join_path(self._path, key) if key else self._path
 
+    def _note_default(self, key: str, value: object) -> None:
+        self._findings.defaults.setdefault(self._path, {})[key] = value
+
     def _read(self, key: str, reader: Reader[T], default: D) -> T | D:
         raw = self.raw(key)
         if raw is None:
             if default is not REQUIRED:
+                if default is not None:
+                    self._note_default(key, reader.spell(default))
                 return default
             self.error(key, "is missing", reader.expected)
             return reader.placeholder

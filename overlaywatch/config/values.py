@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from overlaywatch.config.spelling import join_path, shown
 from overlaywatch.units import GIB, KIB, MIB, parse_duration, parse_ratio, parse_size
@@ -43,13 +43,21 @@ class MismatchError(ValueError):
         super().__init__("; ".join(fault.problem for fault in faults))
 
 
+def _as_it_is(value: object) -> object:
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Reader(Generic[T]):
-    """Reads values of one kind; `read(key, raw)` is given the key only to keep secrets out of messages."""
+    """Reads values of one kind; `read(key, raw)` is given the key only to keep secrets out of messages.
+
+    `spell(value)` is the way back: the TOML value that is read as this one.
+    """
 
     expected: str
     placeholder: T
     read: Callable[[str, object], T]
+    spell: Callable[[Any], object] = _as_it_is
 
 
 # --- quantities ---------------------------------------------------------------------------------
@@ -129,7 +137,7 @@ def _quantity_reader(kind: _Quantity[N], minimum: N, maximum: N) -> Reader[N]:
             raise MismatchError(Fault(f"{shown(key, raw)} is {word}", expected))
         return value
 
-    return Reader(expected, minimum, read)
+    return Reader(expected, minimum, read, _as_it_is if kind.name == _INTEGER.name else kind.spell)
 
 
 def size_reader(minimum: int = 0, maximum: int = LARGEST_SIZE) -> Reader[int]:
@@ -206,7 +214,7 @@ def choice_reader(choices: type[E]) -> Reader[E]:
             raise MismatchError(Fault(f"{shown(key, raw)} is not a known word", expected))
         return choices(raw)
 
-    return Reader(expected, next(iter(choices)), read)
+    return Reader(expected, next(iter(choices)), read, lambda choice: choice.value)
 
 
 # --- several ------------------------------------------------------------------------------------
@@ -224,7 +232,7 @@ def list_reader(item: Reader[T], at_least: int = 0) -> Reader[tuple[T, ...]]:
             raise MismatchError(Fault("the list is empty" if not raw else "the list is too short", expected))
         return tuple(_read_parts(key, item, [(f"[{index}]", value) for index, value in enumerate(raw)]))
 
-    return Reader(expected, (), read)
+    return Reader(expected, (), read, lambda items: [item.spell(one) for one in items])
 
 
 def string_table_reader(item: Reader[str]) -> Reader[dict[str, str]]:
@@ -238,7 +246,7 @@ def string_table_reader(item: Reader[str]) -> Reader[dict[str, str]]:
         places = [(join_path("x", name)[1:], value) for name, value in raw.items()]
         return dict(zip(raw, _read_parts(key, item, places), strict=True))
 
-    return Reader(expected, {}, read)
+    return Reader(expected, {}, read, dict)
 
 
 def _read_parts(key: str, item: Reader[T], parts: Sequence[tuple[str, object]]) -> list[T]:

@@ -211,10 +211,13 @@ def test_config_show_names_the_origin_of_values(tmp_path: Path) -> None:
     words, form = Stage(tmp_path), Stage(tmp_path)
 
     assert words.run("config", "show") == 0
-    assert words.said == f'# from {folder}/overlaywatch.toml\n[daemon]\ninterval = "5s"\n'
+    first, second, third, *_ = words.said.splitlines()
+    assert (first, second) == ("[daemon]", f'interval = "5s"  # from {folder}/overlaywatch.toml')
+    assert third == 'actions = "on"  # default'
     assert form.run("config", "show", "--json") == 0
     document = json.loads(form.said)
-    assert document["settings"] == {"daemon": {"interval": "5s"}}
+    assert document["settings"]["daemon"] == {"interval": "5s", "actions": "on", "dm_reader": "auto"}
+    assert document["origins"]["daemon.actions"] == "default"
     assert document["origins"]["daemon.interval"] == f"{folder}/overlaywatch.toml"
 
 

@@ -7,9 +7,11 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overlaywatch.config.checked import check
 from overlaywatch.config.merge import Fragment, merge
 from overlaywatch.config.render import to_data, to_toml
 from overlaywatch.config.spelling import is_secret, redacted
+from overlaywatch.registry import check_action, make_actions, with_defaults
 
 BASE = """
 [daemon]
@@ -31,6 +33,16 @@ used_above = "70%"
 actions = ["page"]
 """
 SITE = '[daemon]\nactions = "off"\n[action.page]\nlabels = { team = "ops" }'
+SITE_ACTIONS = """
+[action.boot]
+type = "reboot"
+[action.clean]
+type = "purge"
+paths = ["/var/tmp/**"]
+[action.hook]
+type = "webhook"
+url = "http://127.0.0.1/"
+"""
 MERGED = merge([Fragment("/usr/base.toml", tomllib.loads(BASE)), Fragment("/etc/site.toml", tomllib.loads(SITE))])
 
 
@@ -77,6 +89,48 @@ def test_data_is_json_with_files_settings_origins_and_hash() -> None:
     assert data["hash"] == MERGED.fingerprint
     assert json.loads(text)["settings"]["policy"][0]["stage"][0]["used_above"] == "70%"
     assert json.loads(text)["origins"]["action.page.labels.team"] == "/etc/site.toml"
+
+
+def test_defaults_are_shown_as_such_and_read_back_as_the_same_settings() -> None:
+    """Every setting that is in force, also within a table of which a file says a part; the TOML is a configuration."""
+    site = '[action.boot]\ntype = "reboot"\nmax_per = { count = 2 }\n[action.old]\ntype = "unheard-of"'
+    merged = merge([*(Fragment(file, tomllib.loads(text)) for file, text in (("/b", BASE), ("/s", site)))])
+    whole = with_defaults(merged)
+    text = to_toml(whole)
+
+    assert 'max_per = { count = 2, window = "1d" }  # from /s; default' in text
+    assert 'grace = "1m"  # default' in text
+    assert 'timeout = "10s"  # default' in text
+    assert 'hold = "0s"  # default' in text
+    assert 'interval = "5s"  # from /b\nactions = "on"  # default' in text
+    assert to_data(whole)["origins"]["daemon.actions"] == "default"  # type: ignore[index]
+    assert with_defaults(merge([Fragment("/x", tomllib.loads(text))])).values == tomllib.loads(text)
+
+
+def test_shown_defaults_are_those_that_are_used() -> None:
+    """What is shown, in the place of the files, makes the same settings."""
+    text = BASE.replace('password = "hunter2"\n', "").replace("user:hunter2@a/x?token=hunter2", "a/x") + SITE_ACTIONS
+    merged = merge([Fragment("/b", tomllib.loads(text))])
+    whole = with_defaults(merged)
+    used, shown = (check(one, check_action)[0] for one in (merged, whole))
+
+    assert (used.daemon, used.watch, used.policies) == (shown.daemon, shown.watch, shown.policies)
+    for before, after in zip(make_actions(used, ignore).values(), make_actions(shown, ignore).values(), strict=True):
+        assert getattr(before, "settings", None) == getattr(after, "settings", None)
+
+
+def ignore(frame: object) -> None:
+    """Nothing is sent."""
+
+
+def test_without_any_file_all_is_default() -> None:
+    """And every key of the sections that are always there is shown."""
+    text = to_toml(with_defaults(merge([])))
+    assert text.startswith("# No configuration: all values are the defaults.\n\n# default\n[daemon]\n")
+    assert {name: set(table) for name, table in tomllib.loads(text).items()} == {
+        "daemon": {"interval", "actions", "dm_reader"},
+        "watch": {"include", "exclude"},
+    }
 
 
 def test_nothing_is_said_in_words() -> None:
