@@ -169,8 +169,20 @@ def checked_url(table: Table, key: str, url: str, place: str = "") -> None:
     match = _URL.fullmatch(url or "http://already-told")
     if match is None or int(match["port"] or 1) not in range(1, 65536):
         table.error(
-            key, f"{printable(url)} is not a URL", "expected http:// or https://, a host, and a path", place=place
+            key,
+            f"{printable(_without_secrets(url))} is not a URL",
+            "expected http:// or https://, a host, and a path",
+            place=place,
         )
+
+
+def _without_secrets(url: str) -> str:
+    """What of a text that is no URL may be shown: a path, a query and whatever is around an @ may be secrets."""
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    host = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" in url:
+        host = ""
+    return f"{scheme}{separator}{host}{'…' if host != rest else ''}"
 
 
 def checked_names(table: Table, key: str, texts: Mapping[str, str], reserved: frozenset[str] = frozenset()) -> None:
