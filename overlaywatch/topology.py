@@ -24,7 +24,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from overlaywatch.livesystem import End, remedy
 from overlaywatch.model import (
     BROKEN,
     RAM_LAYER,
@@ -41,12 +40,16 @@ from overlaywatch.model import (
     Ref,
     Verdict,
 )
+from overlaywatch.remedy import End, remedy
 
 PIECES_LOST: Final = 10
 """Measured on 6.1: filling ext4 touches seven pieces of 512 KiB of a thin pool for the first time that hold no data of
 the file (journal, bitmaps, inodes), and ten on the file system below, where the last one does not fit as a whole."""
 
 UNIONS: Final = frozenset({LayerKind.OVERLAY, LayerKind.AUFS})
+
+TRIMMED: Final = frozenset({LayerKind.TMPFS, LayerKind.DM_THIN_POOL, LayerKind.ZRAM, LayerKind.FILESYSTEM})
+"""What takes back what fstrim(8) gives up above it, through a loop; a ramfs does not (loop.c: no fallocate)."""
 
 _HAPPENED: Final = {
     LayerState.INVALID: Failure.DEAD_ROOT,
@@ -194,7 +197,7 @@ def judge(
     left = tightest.bytes_left if tightest else None
     certain = left == 0 or (bool(known) and len(known) == len(candidates))
     limit = tightest if certain else None
-    end = _end(mount, limit)
+    end = _end(mount, limit, slacks)
     return Verdict(
         mount=mount,
         chain=tuple(step.layer.id for step in chain),
@@ -218,14 +221,25 @@ def _at_most(slacks: Sequence[Slack]) -> int | None:
     return min(known, default=None)
 
 
-def _end(mount: Mount, limit: Slack | None) -> End:
+def _end(mount: Mount, limit: Slack | None, slacks: Sequence[Slack]) -> End:
     if limit is None:
         return End(mount.mount_point, None, None, reclaimable=False)
-    step = limit.step
-    state = limit.reading.state if limit.reading else None
-    reclaimable = step.layer.reclaimable and not step.below_block and state is not LayerState.READ_ONLY
-    failure = _HAPPENED.get(state, _failure(step)) if state else _failure(step)
-    return End(mount.mount_point, step.layer.id, failure, reclaimable)
+    step, reading = limit.step, limit.reading
+    state = reading.state if reading else None
+    whole = step.layer.reclaimable and state not in BROKEN
+    ram = next((slack for slack in slacks if slack.step.layer.kind is LayerKind.RAM), None)
+    return End(
+        mount_point=mount.mount_point,
+        limit=step.layer.id,
+        failure=_HAPPENED.get(state, _failure(step)) if state else _failure(step),
+        reclaimable=whole and not step.below_block,
+        trims=whole and step.below_block and not step.below_snapshot and step.layer.kind in TRIMMED,
+        size_bytes=reading.size_bytes if reading else None,
+        inodes=reading.inodes if reading and reading.inodes_free == 0 else None,
+        ram_left_bytes=ram.bytes_left if ram else None,
+        swappable=ram is not None and ram.step.via == SWAPPABLE_RAM,
+        in_union=slacks[0].step.layer.kind in UNIONS,
+    )
 
 
 def _pending(step: Step, readings: Mapping[LayerId, Reading]) -> int:

@@ -22,12 +22,20 @@ whose server is gone hangs, and their room is somebody else's."""
 NOT_BY_DEFAULT: Final = ("/dev", "/proc", "/sys", "/run/user", "/run/credentials", "/run/lock", "/run/netns", "/snap")
 
 
-def choose(mounts: Sequence[Mount], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[Mount, ...]:
-    """The watched mounts in the order of the mount table. The last mount on a mount point wins."""
+def choose(
+    mounts: Sequence[Mount], include: Sequence[str] = (), exclude: Sequence[str] = (), static: Sequence[str] = ()
+) -> tuple[Mount, ...]:
+    """The watched mounts in the order of the mount table. The last mount on a mount point wins.
+
+    On and below the `static` folders nothing is watched by default: what the live system keeps there is full by design.
+    """
     visible = {mount.mount_point: mount for mount in mounts}
     if include:
         return tuple(m for m in visible.values() if m.mount_point in include and m.mount_point not in exclude)
-    candidates = [mount for mount in visible.values() if _by_default(mount) and mount.mount_point not in exclude]
+    hidden = (*NOT_BY_DEFAULT, *static)
+    candidates = [
+        mount for mount in visible.values() if _by_default(mount, hidden) and mount.mount_point not in exclude
+    ]
     best: dict[str, Mount] = {}
     for mount in candidates:
         other = best.get(mount.rests_on)
@@ -51,11 +59,11 @@ def say_unseen(policy: str, mount_point: str) -> str:
     )
 
 
-def _by_default(mount: Mount) -> bool:
+def _by_default(mount: Mount, hidden: Sequence[str]) -> bool:
     if mount.read_only or mount.fstype not in STORES:
         return False
     path = f"{mount.mount_point}/"
-    return not any(path.startswith(f"{folder}/") for folder in NOT_BY_DEFAULT) and not _of_a_container(mount)
+    return not any(path.startswith(f"{folder}/") for folder in hidden) and not _of_a_container(mount)
 
 
 def _of_a_container(mount: Mount) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from overlaywatch.livesystem import SYSTEMS
 from tests.tools import CHECKOUT, output_of
 
 PAPERS = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
@@ -62,3 +63,12 @@ def test_readme_is_one_screen_and_names_the_commands_of_the_makefile() -> None:
 
     assert len(text.splitlines()) <= 120
     assert {"run", "test", "demo"} <= set(re.findall(r"[`\n]make ([a-z]+)", text)) <= targets
+
+
+def test_every_live_system_has_its_line_as_the_code_has_it() -> None:
+    """The same names in the same order, what helps now, and the parameter of the next boot."""
+    text = (CHECKOUT / "docs" / "live-systems.md").read_text()
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
+
+    rows = [(system.name, system.now.value, system.next_boot) for system in SYSTEMS]
+    assert [(line[0].strip("`"), line[5], line[6].strip("`")) for line in lines] == rows

@@ -14,7 +14,7 @@ from overlaywatch import policy
 from overlaywatch.config.settings import Settings
 from overlaywatch.engine.survey import Surveyor
 from overlaywatch.forecast import Forecaster
-from overlaywatch.livesystem import recognise
+from overlaywatch.livesystem import recognise, static_folders
 from overlaywatch.model import (
     NO_FORECAST,
     Decision,
@@ -95,8 +95,9 @@ class Judge:
         self._kept.clear()
         self._key, self._mounts = (survey.layers, survey.links), survey.mounts
         self._topology = Topology(survey.layers, survey.links)
-        self._watched = choose(survey.mounts, settings.watch.include, settings.watch.exclude)
         self._system = recognise(survey.mounts)
+        static = static_folders(self._system)
+        self._watched = choose(survey.mounts, settings.watch.include, settings.watch.exclude, static)
 
 
 class Monitor(Generic[View]):

@@ -175,7 +175,7 @@ def test_live_boot_names_its_tmpfs_and_a_remedy_that_works() -> None:
     assert found.chain == ("overlay:/", "tmpfs:/run/live/overlay", "ram")
     assert (found.headroom_bytes, found.limit, found.failure) == (300 * MIB, "tmpfs:/run/live/overlay", Failure.ENOSPC)
     assert (found.live_system, found.reclaimable) == ("live-boot", True)
-    assert "mount -o remount,size=SIZE /run/live/overlay" in found.remedy
+    assert "mount -o remount,size=832m /run/live/overlay" in found.remedy
 
 
 def test_casper_is_measured_through_the_overlay_itself() -> None:
