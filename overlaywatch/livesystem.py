@@ -174,18 +174,18 @@ SYSTEMS: Final = (
         ("/KNOPPIX", "/KNOPPIX2", "/mnt-system", "/cdrom"),
     ),
     LiveSystem(
-        "linux-live-kit",
-        lambda s: s.union() and (s.below("/run/initramfs/memory") or s.upper("/memory/changes/")),
-        Now.MEMORY,
-        "",
-        ("/run/initramfs/memory/data", "/run/initramfs/memory/bundles"),
-    ),
-    LiveSystem(
         "porteus",
         lambda s: s.union() and s.below("/mnt/live"),
         Now.GROW,
         "ramsize=SIZE (such as 75%)",
         ("/mnt/live/memory/images", "/mnt/live/memory/data", "/mnt/live/memory/copy2ram"),
+    ),
+    LiveSystem(
+        "linux-live-kit",
+        lambda s: s.union() and (s.below("/run/initramfs/memory") or s.upper("/memory/changes/")),
+        Now.MEMORY,
+        "",
+        ("/run/initramfs/memory/data", "/run/initramfs/memory/bundles"),
     ),
     LiveSystem(
         "antix",
