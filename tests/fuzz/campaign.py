@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.fuzz.mutator import LONGEST, Mutator
+from tests.fuzz.oracles import sane
 from tests.fuzz.table import HERE, Parser
 
 FOUND: Final = HERE / "found"
@@ -70,6 +71,8 @@ def examine(parser: Parser, data: bytes) -> bool:
     finally:
         took = time.process_time() - started
         assert took < _SLOWEST, f"{took:.2f} s for {len(data)} bytes"
+    if not parser.any_numbers:
+        sane(result)
     parser.oracle(data, result, parser.parse)
     return True
 
