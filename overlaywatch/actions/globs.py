@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 DEEP: Final = "**"
+LONGEST: Final = 4096
+"""PATH_MAX (include/uapi/linux/limits.h): a longer path is none."""
 _WILD: Final = re.compile(r"[*?\[]")
 _ANY_NAME: Final = re.compile(r".+", re.DOTALL)
 
@@ -59,6 +61,8 @@ def parse_pattern(text: str) -> Pattern:
     """A pattern from its text. Raises PatternError."""
     if not text.startswith("/"):
         raise PatternError("is not absolute", "expected a path that begins with /")
+    if len(text) > LONGEST:
+        raise PatternError("is too long", f"expected what can be the path of a file: at most {LONGEST} characters")
     if "\0" in text:
         raise PatternError("holds a NUL", "expected what can be the path of a file")
     names = text[1:].split("/")

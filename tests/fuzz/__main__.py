@@ -46,7 +46,7 @@ def keep(finding: Finding) -> None:
     """Print it and write it down: tests/fuzz/test_parsers.py tries it from now on."""
     finding.file.parent.mkdir(exist_ok=True)
     finding.file.write_bytes(finding.data)
-    print(f"  {finding.problem}\n  {finding.data!r}\n  kept as {finding.file}", flush=True)
+    print(f"  {finding.problem}\n  {finding.data[:400]!r}\n  kept as {finding.file}", flush=True)
 
 
 def options() -> argparse.Namespace:

@@ -171,9 +171,9 @@ PARSERS: Final[tuple[Parser, ...]] = (
     # who boots, configures and starts it
     Parser("boot-words", parse_boot_words, feeds.words),
     Parser("toml", parse_fragment, feeds.configuration, error=ConfigErrors),
-    Parser("size", units.parse_size, oracle=oracles.SIZE, error=units.UnitError),
+    Parser("size", units.parse_size, oracle=oracles.SIZE, error=units.UnitError, any_numbers=True),
     Parser("ratio", units.parse_ratio, oracle=oracles.RATIO, error=units.UnitError),
-    Parser("duration", units.parse_duration, oracle=oracles.DURATION, error=units.UnitError),
+    Parser("duration", units.parse_duration, oracle=oracles.DURATION, error=units.UnitError, any_numbers=True),
     Parser("pattern", parse_pattern, oracle=oracles.matching_is_quick, error=PatternError),
     Parser("address", listen.parse_address, oracle=both(in_text(), again(str)), error=listen.AddressError),
     Parser("addresses", listen.parse_addresses, feeds.words, error=listen.AddressError, texts="address"),
