@@ -42,12 +42,14 @@ class Target:
 
 def parse_target(url: str) -> Target:
     """The target of an http or https URL. Raises ValueError."""
+    if any(each <= " " for each in url):  # urlsplit() would drop some of them: of `h:9<newline>9` it makes port 99
+        raise ValueError("the URL has characters that must be percent-encoded")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not an http or https URL")
     tls = parts.scheme == "https"
     path = parts.path + (f"?{parts.query}" if parts.query else "")
-    if not path.isascii() or any(each <= " " for each in path):
+    if not path.isascii():
         raise ValueError("the path of the URL has characters that must be percent-encoded")
     port = (443 if tls else 80) if parts.port is None else parts.port
     return Target(tls, parts.hostname, port, path)
