@@ -15,7 +15,6 @@ and `reclaimable` (`no`). Each line is one look at one mount point; times are se
 runs evenly, from any zero. A mount point is written as in /proc/self/mountinfo: `\\040` for a space.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,9 @@ COLUMNS: Final = (
     *("size_bytes", "failure", "reclaimable"),
 )
 _NEEDED: Final = ("seconds", "headroom_bytes")
+# ASCII digits, no more of them than 64 bits have: float() and int() take more than that.
+_DIGITS: Final = re.compile("[0-9]{1,20}")
+_DECIMAL: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -179,17 +181,15 @@ def _states(given: Mapping[str, str], columns: Sequence[str]) -> frozenset[Layer
 
 
 def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value) or value < 0:
+    if _DECIMAL.fullmatch(text) is None:
         raise ValueError(f"not a number that can be: {text!r}; expected 0 or more, or '{UNKNOWN}'")
-    return value
+    return float(text)
 
 
 def _whole(text: str) -> int:
-    value = int(text)
-    if value < 0:
+    if _DIGITS.fullmatch(text) is None:
         raise ValueError(f"not a size: {text!r}; expected bytes, or '{UNKNOWN}' where they are unknown")
-    return value
+    return int(text)
 
 
 def _yes(text: str) -> bool:

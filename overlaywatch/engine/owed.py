@@ -143,7 +143,7 @@ def _begun(value: object, now: float) -> Begun | None:
     if (
         type(at) not in (int, float)
         or not 0 <= at <= now
-        or not all(type(one) is int and one > 0 for one in (pid, started))
+        or not all(type(one) is int and 0 < one < 2**63 for one in (pid, started))
     ):
         return None
     return Begun(float(at), Process(pid, started))

@@ -54,6 +54,7 @@ from overlaywatch.kernel.process import parse_stat
 from overlaywatch.kernel.statfs import parse_statvfs
 from overlaywatch.kernel.uevent import parse_uevent
 from overlaywatch.policy import PolicyState
+from overlaywatch.trace import TraceError, parse_trace
 from tests.fuzz import feeds, oracles
 from tests.fuzz.feeds import Feed, NotForThisParser
 from tests.fuzz.oracles import Oracle, again, anything, both, in_text
@@ -178,7 +179,8 @@ PARSERS: Final[tuple[Parser, ...]] = (
     Parser("address", listen.parse_address, oracle=both(in_text(), again(str)), error=listen.AddressError),
     Parser("addresses", listen.parse_addresses, feeds.words, error=listen.AddressError, texts="address"),
     Parser("watchdog", watchdog_seconds, feeds.watchdog, oracles.within(1e-6, 1e14)),
-    # captured machines
+    # captured machines and traces
+    Parser("trace", parse_trace, oracle=in_text(), error=TraceError),
     Parser("manifest", captured.parse_manifest, feeds.manifest, error=captured.CaptureError),
     Parser("captured-answer", calls.decode, feeds.captured_answer, error=(OSError, ValueError)),
     # the network
