@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from overlaywatch.kernel.blockdev import ReadFile, parse_count
+from overlaywatch.kernel.digits import NUMBER
 from overlaywatch.kernel.machine import Machine
 
-_STAT_LINE: Final = re.compile(r"^([a-z_]+) ([0-9]+)$", re.MULTILINE | re.ASCII)
+_STAT_LINE: Final = re.compile(rf"^([a-z_]+) ({NUMBER})$", re.MULTILINE)
 _UNITS: Final = (".slice", ".scope")
 _NO_LIMIT: Final = 1 << 60
 """Without a limit v1 prints the largest number of pages in bytes."""

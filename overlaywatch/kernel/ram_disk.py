@@ -45,7 +45,9 @@ def parse_mm_stat(text: str, disksize: int) -> ZramStatus:
     fields = text.split()
     if len(fields) < _LEAST_FIELDS:
         raise KernelTextError("mm_stat", "at least 4 numbers", text)
-    original, compressed, used, limit = (parse_count("mm_stat", field.encode()) for field in fields[:_LEAST_FIELDS])
+    original, compressed, used, limit = (
+        parse_count("mm_stat", field.encode("utf-8", "replace")) for field in fields[:_LEAST_FIELDS]
+    )
     return ZramStatus(disksize, original, compressed, used, limit or None)
 
 

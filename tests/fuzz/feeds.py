@@ -238,6 +238,11 @@ def watchdog(parse: Parse, data: bytes) -> object:
     return parse(decoded(data), None)
 
 
+def zram(parse: Parse, data: bytes) -> object:
+    """A line of mm_stat, of a device without a size."""
+    return parse(decoded(data), 0)
+
+
 class _Socket:
     """As much of a socket as http.client reads an answer from."""
 

@@ -35,6 +35,7 @@ from overlaywatch.kernel import (
     btrfs,
     calls,
     captured,
+    cgroup,
     cmdline,
     dm_dmsetup,
     dm_target,
@@ -44,6 +45,8 @@ from overlaywatch.kernel import (
     loop,
     meminfo,
     mountinfo,
+    ram_disk,
+    shutdown,
     super_blocks,
 )
 from overlaywatch.kernel.beneath import parse_mount_id
@@ -147,6 +150,10 @@ PARSERS: Final[tuple[Parser, ...]] = (
     Parser("loop", loop.parse_loop, feeds.loop_attributes, both(in_text(1, _SECTOR), again(_loop))),
     Parser("maps", mapped_paths, feeds.listed),
     Parser("fdinfo", parse_mount_id, oracle=in_text()),
+    Parser("cgroup-limit", cgroup.parse_limit, feeds.raw, in_text()),
+    Parser("cgroup-stat", cgroup.parse_stat, oracle=in_text()),
+    Parser("zram", ram_disk.parse_mm_stat, feeds.zram, in_text()),
+    Parser("f2fs-status", shutdown.parse_f2fs_status, feeds.raw),
     Parser("process-stat", parse_stat, oracle=in_text()),
     Parser("devices", has_device_mapper),
     Parser("uevent", parse_uevent, feeds.raw, in_text()),
