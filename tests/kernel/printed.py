@@ -26,6 +26,9 @@ _MEMINFO = {
     "shmem": "Shmem",
     "unevictable": "Unevictable",
     "mlocked": "Mlocked",
+    "active_file": "Active(file)",
+    "inactive_file": "Inactive(file)",
+    "slab_reclaimable": "SReclaimable",
 }
 
 
