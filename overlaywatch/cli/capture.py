@@ -89,7 +89,8 @@ def _to_output(archive: bytes, world: World) -> None:
 
 def _done(capture: Capture, place: str, world: World) -> int:
     """What is missing is told beside the archive, and stands in its manifest."""
-    world.warn([f"not recorded: {missing}" for missing in capture.manifest.missing])
+    told = capture.manifest
+    world.warn([*told.host.notes, *(f"not recorded: {missing}" for missing in told.missing)])
     if place != "standard output":
         world.write([f"{place}: {len(capture.files)} files, nothing private; look at it: tar -tf {place}"])
     return Exit.DONE
