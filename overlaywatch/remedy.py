@@ -24,7 +24,8 @@ class End:
 
     `reclaimable`: deleting files gives room back at once; `trims`: it does after fstrim(8). `size_bytes` and `inodes`
     are those of the limit, the latter only if they are what ended. `ram_left_bytes` is what RAM still gives to it, with
-    the help of swap if `swappable`; None if the chain does not end in RAM. `in_union`: the mount shows another one.
+    the help of swap if `swappable`; None if the chain does not end in RAM. `left_bytes` is what the limit itself has
+    left. `in_union`: the mount shows another one.
     """
 
     mount_point: str
@@ -35,6 +36,7 @@ class End:
     size_bytes: int | None = None
     inodes: int | None = None
     ram_left_bytes: int | None = None
+    left_bytes: int = 0
     swappable: bool = True
     in_union: bool = False
 
@@ -76,18 +78,21 @@ def _grow(end: End, path: str) -> str:
     """The mount(8) command that makes a visible tmpfs larger by what RAM can bear; empty if it cannot."""
     if end.inodes:
         return f"mount -o remount,nr_inodes={2 * end.inodes} {shlex.quote(path)}"
-    size = larger(end.size_bytes, end.ram_left_bytes)
+    size = larger(end.size_bytes, end.ram_left_bytes, end.left_bytes)
     return f"mount -o remount,size={size // MIB}m {shlex.quote(path)}" if size else ""
 
 
-def larger(size: int | None, ram_left: int | None) -> int | None:
+def larger(size: int | None, ram_left: int | None, left: int = 0) -> int | None:
     """Up to twice as large, by at most half of what RAM has left; in steps, so that the proposal does not flicker.
+
+    Nor by more than most of what RAM has left once the tmpfs is full (`left`): a tmpfs that promises more than there is
+    brings the OOM killer in place of ENOSPC.
 
     Bytes, whole MiB; None if nothing worthwhile can be proposed.
     """
     if not size or ram_left is None:
         return None
-    growth = min(size, ram_left // 2)
+    growth = min(size, ram_left // 2, max(0, ram_left - left) // 8 * 7)
     step = max(MIB, 1 << max(0, size.bit_length() - 4))
     proposed = (size + growth) // step * step
     return proposed // MIB * MIB if proposed - size >= min(LEAST_GROWTH, size) else None

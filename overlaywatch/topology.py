@@ -237,6 +237,7 @@ def _end(mount: Mount, limit: Slack | None, slacks: Sequence[Slack]) -> End:
         size_bytes=reading.size_bytes if reading else None,
         inodes=reading.inodes if reading and reading.inodes_free == 0 else None,
         ram_left_bytes=ram.bytes_left if ram else None,
+        left_bytes=limit.bytes_left or 0,
         swappable=ram is not None and ram.step.via == SWAPPABLE_RAM,
         in_union=slacks[0].step.layer.kind in UNIONS,
     )

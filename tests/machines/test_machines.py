@@ -10,6 +10,8 @@ import re
 
 import pytest
 
+from overlaywatch.model import LayerId
+from overlaywatch.units import MIB
 from tests.machines.machine import FOLDER, NAMES, STATUS, Machine, differences
 
 ORIGIN = re.compile(r"(captured|reconstructed): \S.*", re.DOTALL)
@@ -46,3 +48,15 @@ def test_every_machine_says_where_it_is_from(name: str) -> None:
 def test_every_part_of_a_machine_can_be_read(name: str) -> None:
     """Nothing in it is damaged or missing."""
     assert [report.error for report in Machine(name).look().survey.sources if not report.success] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_remedy_makes_a_tmpfs_larger_than_ram_can_bear(name: str) -> None:
+    """Who follows it must not get the OOM killer in place of 'No space left on device'."""
+    tick = Machine(name).look()
+    ram = tick.survey.readings[LayerId("ram")]
+    for verdict in tick.verdicts:
+        grown = re.search(r"size=(\d+)m ", verdict.remedy)
+        used = tick.survey.readings[verdict.limit].used_bytes if grown and verdict.limit else None
+        if grown and used is not None and ram.headroom_bytes is not None:
+            assert int(grown[1]) * MIB - used <= ram.headroom_bytes + ram.swap_bytes, verdict.remedy
