@@ -18,8 +18,10 @@ import pytest
 
 from tests.lab import uml
 
-TIMEOUT: Final = 400.0
+TIMEOUT: Final = 3600.0
 """Seconds for one guest and all its tests; it is killed when it overstays."""
+SILENCE: Final = 240.0
+"""Seconds without a word from the guest after which it hangs: twice what a single test may take in there."""
 GRACE: Final = 5.0
 """Seconds for the guest to end by itself when its tests are done: it saves the kernel's log."""
 POLL: Final = 0.05
@@ -52,6 +54,7 @@ class Batch:
         self._unread = ""
         self._offset = 0
         self._errors: list[str] = []
+        self._heard = time.monotonic()
         files = dict.fromkeys(item.nodeid.partition("::")[0] for item in items)
         command = (sys.executable, "-m", "pytest", *OPTIONS, *files)
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -101,6 +104,11 @@ class Batch:
     def _wait(self) -> None:
         if self._guest().wait(POLL):
             self._ended = True
+        elif time.monotonic() - self._heard > SILENCE:
+            self._errors.append(f"nothing was heard of it for {SILENCE:.0f} s")
+            self._guest().kill()
+            self._ended = True
+        if self._ended:
             self._read()
 
     def _read(self) -> None:
@@ -114,6 +122,7 @@ class Batch:
             return
         *lines, self._unread = self._unread.split("\n")
         for line in lines:
+            self._heard = time.monotonic()
             self._take(json.loads(line))
 
     def _take(self, value: dict[str, object]) -> None:
