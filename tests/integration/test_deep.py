@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`explain --deep` on a real kernel: exact by an independent way, and what is said to cost nothing costs nothing."""
 
+import itertools
 import json
 import os
 import re
@@ -12,7 +13,11 @@ from typing import Any
 
 import pytest
 
+from overlaywatch.config.settings import Settings, WatchSettings
 from overlaywatch.kernel.dm_target import parse_snapshot_status
+from overlaywatch.kernel.view import KernelView
+from overlaywatch.registry import open_reader, take_look
+from overlaywatch.sources.already_copied import already_copied
 from tests.integration import stacks
 from tests.integration.devices import MIB, SECTOR, run
 from tests.integration.stacks import Live
@@ -105,6 +110,26 @@ def test_what_is_already_copied_costs_nothing(tmp_path: Path, scratch: Path, fst
     assert DELETED * MIB <= deep["already_copied_free_bytes"] <= (DELETED + 1) * MIB
     assert written > 130 * MIB
     assert abs(grown - (written - deep["already_copied_free_bytes"])) < 2 * MIB
+
+
+def test_what_does_not_stand_still_is_not_told(tmp_path: Path, scratch: Path) -> None:
+    """A file is written before each look: what was read before and what after do not fit together. Then it is calm."""
+    with stacks.live(tmp_path, scratch, "PO") as live:
+        settings = Settings(watch=WatchSettings(include=(str(live.place),)))
+        tick, reader = take_look(settings), open_reader(settings)
+        names = map(str, itertools.count())
+
+        def busy() -> KernelView:
+            (live.place / next(names)).write_bytes(b"x" * CHUNK)
+            os.sync()
+            return reader.look()
+
+        moved = already_copied(busy, tick.verdicts[0], tick.survey)
+        calm = already_copied(reader.look, tick.verdicts[0], tick.survey)
+        reader.close()
+    assert moved.already_copied_free_bytes is None
+    assert "being written to" in moved.reason
+    assert calm.already_copied_free_bytes is not None
 
 
 def test_a_store_that_keeps_its_list_in_memory(tmp_path: Path, scratch: Path) -> None:
