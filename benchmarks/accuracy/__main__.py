@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m benchmarks.accuracy [--only WORD] [--guests N] [--write FILE]`: measure all cases, as Markdown.
 
-Takes about seven minutes on a quiet machine with two processors, as root, in lab guests. Ends with 1 if a goal is missed that nobody has explained.
+Takes about seven minutes on a quiet machine with two processors, as root, in lab guests. Ends with 1 if a goal is
+missed that nobody has explained.
 """
 
 import argparse

@@ -35,8 +35,8 @@ REASONS: Final = (
     Reason(
         lambda finding: finding.result.ended == "ram",
         "too little",
-        "What RAM can still take is the kernel's own estimate (MemAvailable): it counts half of the page cache as lost, "
-        "and finds more of it when it must. In a guest of 300 MB that was up to 9 MiB more.",
+        "What RAM can still take is the kernel's own estimate (MemAvailable): it counts half of the page cache as "
+        "lost, and finds more of it when it must. In a guest of 300 MB that was up to 9 MiB more.",
     ),
     Reason(
         lambda finding: "few inodes" in finding.result.name,
