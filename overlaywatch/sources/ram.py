@@ -16,10 +16,12 @@ from overlaywatch.kernel.view import KernelView
 from overlaywatch.model import RAM, RAM_LAYER, SWAPPABLE_RAM, Failure, Layer, LayerKind, LayerState, Reading
 from overlaywatch.ports import Found
 from overlaywatch.sources.shared import Memo
+from overlaywatch.units import MIB
 
 RESERVE: Final = 64
-"""One byte of so many of what is available. Measured on 6.1 with 300 MB: the OOM killer came up to 2 % before
-MemAvailable had gone in as data (docs/accuracy.md)."""
+LEAST_RESERVE: Final = 2 * MIB
+"""One byte of so many of what is available, and never less. Measured on 6.1 with 300 MB: the OOM killer came up to 2 %
+before MemAvailable had gone in as data, and 1.7 MiB before it where little was left (docs/accuracy.md)."""
 
 
 class RamSource:
@@ -56,7 +58,7 @@ LAYER = Layer(
 def _reading(total: int, available: int, swap: int, limits: Sequence[MemoryLimit]) -> Reading:
     room, size, cgroup = min([(available, total, ""), *((one.available, one.limit, one.cgroup) for one in limits)])
     with_swap = [one.available + (swap if one.swap is None else min(swap, one.swap)) for one in limits]
-    reserve = room // RESERVE
+    reserve = min(room, max(LEAST_RESERVE, room // RESERVE))
     return Reading(
         layer=RAM_LAYER,
         state=LayerState.OK,

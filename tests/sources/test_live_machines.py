@@ -220,9 +220,10 @@ def test_a_covered_mount_is_not_measured_through_what_covers_it(lines: str, seen
 
 def test_a_tmpfs_without_a_size_is_limited_by_ram() -> None:
     """Zeros in statvfs mean "no limit", never "full"."""
-    view = StaticView("20 1 0:30 / / rw - tmpfs tmpfs rw,size=0\n", statvfs={"/": figures(0, 0)}, memory=memory(GIB, 9))
+    table, nine = "20 1 0:30 / / rw - tmpfs tmpfs rw,size=0\n", memory(GIB, 9 * MIB)
+    view = StaticView(table, statvfs={"/": figures(0, 0)}, memory=nine)
 
-    assert root(view).headroom_bytes == 9
+    assert root(view).headroom_bytes == 7 * MIB
 
 
 def test_errors_that_the_file_system_counted_are_a_state() -> None:
