@@ -31,16 +31,27 @@ PASSED_ON: Final = ("CI",)
 
 
 class Batch:
-    """Tests for one kind of guest. `folder` is where the guest's results are kept afterwards, as `kind`."""
+    """Tests for one guest. What it leaves is kept in .lab afterwards, in a folder that is called after `name`."""
 
-    def __init__(self, config: pytest.Config, kind: uml.Init, items: Sequence[pytest.Item]) -> None:
+    def __init__(self, config: pytest.Config, name: str, kind: uml.Init, items: Sequence[pytest.Item]) -> None:
         self._config = config
+        self._name = name
         self._kind = kind
         self._items = items
         self._folder = Path(config.rootpath) / ".lab"
         self._running: uml.Running | None = None
         self._results = self._folder
         self._reports: dict[str, list[pytest.TestReport]] = {}
+
+    @property
+    def is_started(self) -> bool:
+        """Whether its guest was booted."""
+        return self._running is not None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its guest is at work."""
+        return self._running is not None and not self._ended and not self._running.wait(0)
 
     def start(self) -> None:
         """Boot the guest with all of the batch, if it was not booted yet."""
@@ -94,7 +105,7 @@ class Batch:
         ending = self._guest().ending()
         rest = self._items[self._items.index(item) + 1 :]
         if rest and ending.status is None and not ending.timed_out:
-            self._put_away(f"crashed-{self._kind}")
+            self._put_away(f"crashed-{self._name}")
             self._boot(rest)
 
     def _guest(self) -> uml.Running:
@@ -144,7 +155,7 @@ class Batch:
         if self._running is not None:
             self._running.wait(GRACE)
             self._running.kill()
-            self._put_away(f"last-{self._kind}")
+            self._put_away(f"last-{self._name}")
 
     def _put_away(self, name: str) -> None:
         shutil.rmtree(self._folder / name, ignore_errors=True)

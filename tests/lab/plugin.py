@@ -9,11 +9,19 @@ with systemd as process 1, and nowhere else. Those marked `boots` boot guests of
 """
 
 import os
+import zlib
+from typing import Final
 
 import pytest
 
 from tests.lab import uml
 from tests.lab.batch import Batch
+
+MOST_AT_ONCE: Final = 2
+"""Guests; each is one busy process."""
+
+PARTS: Final = 2
+"""Into so many guests the tests that need no systemd are divided, file by file: two take half as long as one."""
 
 
 class Plugin:
@@ -31,18 +39,26 @@ class Plugin:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Boot the first guest. Tests are timed in there, and the guest as a whole here."""
-        for kind in ("command", "systemd"):
-            items = [item for item in session.items if guest_for(item) == kind]
-            for item in items:
-                item.add_marker(pytest.mark.timeout(0))
-            if items:
-                self._add(Batch(self._config, kind, items), items)
+        kinds: dict[tuple[str, uml.Init], list[pytest.Item]] = {}
+        for item in session.items:
+            if kind := guest_for(item):
+                kinds.setdefault((part_of(item, kind), kind), []).append(item)
+        for (name, kind), items in kinds.items():
+            self._add(Batch(self._config, name, kind, items), items)
         if self._batches and not session.config.option.collectonly:
             self._batches[0].start()
 
     def _add(self, batch: Batch, items: list[pytest.Item]) -> None:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0))
         self._batches.append(batch)
         self._batch_of.update(dict.fromkeys(items, batch))
+
+    def _keep_busy(self) -> None:
+        """Nothing else runs here any more: there is a CPU for each of two guests."""
+        free = MOST_AT_ONCE - sum(batch.is_running for batch in self._batches)
+        for batch in [batch for batch in self._batches if not batch.is_started][: max(0, free)]:
+            batch.start()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
@@ -50,9 +66,7 @@ class Plugin:
         batch = self._batch_of.get(item)
         if batch is None:
             return None
-        # Nothing runs here any more: there is a CPU for each of two guests.
-        for other in self._batches:
-            other.start()
+        self._keep_busy()
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in batch.reports_of(item):
@@ -92,11 +106,20 @@ def guest_for(item: pytest.Item) -> uml.Init | None:
     return "systemd" if marker.kwargs.get("systemd") else "command"
 
 
-def order(item: pytest.Item) -> int:
-    """0 for tests that run here, then one guest after the other, then those that boot guests themselves."""
+def part_of(item: pytest.Item, kind: uml.Init) -> str:
+    """The name of the guest that runs a test: by file, so that what the tests of a file share is made once."""
+    if kind == "systemd":
+        return kind
+    part = zlib.crc32(item.path.name.encode()) % PARTS
+    return f"{kind}-{part + 1}"
+
+
+def order(item: pytest.Item) -> tuple[int, str]:
+    """Tests that run here, then one guest after the other, then those that boot guests themselves."""
     if item.get_closest_marker("boots"):
-        return 3
-    return {None: 0, "command": 1, "systemd": 2}[guest_for(item)]
+        return 2, ""
+    kind = guest_for(item)
+    return (1, part_of(item, kind)) if kind else (0, "")
 
 
 def refusal(item: pytest.Item) -> str:
