@@ -11,6 +11,8 @@ it is read on. What is not there, or makes no sense, is an error that names file
 """
 
 import errno
+import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +30,8 @@ Answer = TypeVar("Answer")
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.toml"
 CALLS: Final = "calls.toml"
-
+LARGEST_FILE: Final = 64 * 1024 * 1024
+"""Bytes; a mount table of 100,000 lines is smaller."""
 
 NOBODY: Final = Host(hostname="host", kernel="", boot_id="", privileged=True)
 
@@ -112,6 +115,8 @@ def open_capture(folder: Path) -> CapturedMachine:
     if folder.is_file():
         raise CaptureError(folder, "a file, not a folder", f"unpack it: tar -xf {folder}")
     path = folder / MANIFEST
+    if os.path.lexists(path):
+        _must_be_self_contained(folder)
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -120,6 +125,24 @@ def open_capture(folder: Path) -> CapturedMachine:
     except UnicodeDecodeError as error:
         raise CaptureError(path, str(error), "it is text in UTF-8; capture again") from None
     return CapturedMachine(folder, parse_manifest(path, text))
+
+
+def _must_be_self_contained(folder: Path) -> None:
+    """Whoever made the archive chose its links: none may lead to this machine, and nothing may be waited for.
+
+    /dev/null is let through: it says that a configuration file is not there.
+    """
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            found = path.lstat()
+            if stat.S_ISLNK(found.st_mode):
+                target = path.resolve()
+                if not target.is_relative_to(folder.resolve()) and target != Path(os.devnull):
+                    raise CaptureError(path, "a symbolic link that leads out of the capture", "remove it")
+            elif not stat.S_ISDIR(found.st_mode) and not stat.S_ISREG(found.st_mode):
+                raise CaptureError(path, "neither a file nor a folder nor a symbolic link", "remove it")
+            elif found.st_size > LARGEST_FILE:
+                raise CaptureError(path, f"larger than {LARGEST_FILE // 2**20} MiB", "remove it")
 
 
 def parse_manifest(path: Path, text: str) -> Manifest:

@@ -4,6 +4,7 @@
 import contextlib
 import io
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -110,3 +111,53 @@ def test_whatever_is_lost_nothing_is_made_up(tmp_path_factory: pytest.TempPathFa
     assert "Traceback" not in out.getvalue() + stage.complained
     if stage.said:
         assert "a fault of overlaywatch itself" not in errors(json.loads(stage.said))
+
+
+@pytest.mark.parametrize(
+    ("place", "target"),
+    [
+        ("proc/meminfo", "/proc/meminfo"),
+        ("proc/1", "../../../../../../../../../../proc/self"),
+        ("sys/block", "/sys/block"),
+        ("calls.toml", "/etc/passwd"),
+        ("manifest.toml", "/etc/passwd"),
+        ("etc", "/etc"),
+    ],
+)
+def test_no_link_leads_to_this_machine(tmp_path: Path, machine: Path, place: str, target: str) -> None:
+    """An archive may come from anybody: it is refused, and the link named."""
+    if (machine / place).exists():
+        (machine / place).rename(tmp_path / "lost")
+    (machine / place).symlink_to(target)
+    stage = Stage(tmp_path)
+    assert stage.run("status", "--json", "--root", str(machine)) == 3
+    assert f"{machine / place}: a symbolic link that leads out of the capture; remove it" in stage.complained
+    assert not stage.said
+
+
+def test_links_within_a_capture_are_followed(tmp_path: Path, machine: Path) -> None:
+    """As those of devices are. One to /dev/null is how systemd's way of configuration says that a file is not there."""
+    before = status(tmp_path, machine)["mounts"]
+    (machine / "proc/meminfo").rename(machine / "proc/moved")
+    (machine / "proc/meminfo").symlink_to("moved")
+    (machine / "etc/overlaywatch").mkdir(parents=True)
+    (machine / "etc/overlaywatch/config.toml").symlink_to(os.devnull)
+    assert status(tmp_path, machine)["mounts"] == before
+
+
+@pytest.mark.parametrize("place", ["proc/swaps", "proc/cmdline", "manifest.toml", "dm/table"])
+def test_what_would_be_waited_for_is_no_capture(tmp_path: Path, machine: Path, place: str) -> None:
+    """A FIFO has no writer."""
+    (machine / place).unlink(missing_ok=True)
+    os.mkfifo(machine / place)
+    stage = Stage(tmp_path)
+    assert stage.run("status", "--root", str(machine)) == 3
+    assert f"{machine / place}: neither a file nor a folder nor a symbolic link; remove it" in stage.complained
+
+
+def test_a_file_that_would_fill_the_memory_is_refused(tmp_path: Path, machine: Path) -> None:
+    """It may be a hole that costs whoever packs it nothing."""
+    os.truncate(machine / "proc/meminfo", 2**40)
+    stage = Stage(tmp_path)
+    assert stage.run("status", "--root", str(machine)) == 3
+    assert f"{machine / 'proc/meminfo'}: larger than 64 MiB; remove it" in stage.complained
