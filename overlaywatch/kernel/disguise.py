@@ -136,6 +136,13 @@ _KEPT_WORDS: Final = re.compile(
     r"overlayroot|overlaywatch\.actions|transparent_hugepage\w*|tmpfs_size|zswap\.\w+)"
 )
 _SECRET: Final = re.compile(r"pass|secret|token|key|cred|auth|@|://|\?", re.IGNORECASE)
+_NETWORK: Final = "nfs4?|nbd|iscsi|aoe|fcoe|cifs|smb|https?|ftp|tftp"
+_ADDRESS: Final = re.compile(
+    rf"(?:^|:)(?:{_NETWORK}):|[0-9]+(?:\.[0-9]+){{3}}|\[|::|^(?!(?:live|block|overlay):)[\w.-]+:/", re.IGNORECASE
+)
+"""A way over the network, an address of IPv4 or IPv6, or `SERVER:/PATH`."""
+_SERVER: Final = re.compile(r"\w*(?:srv|server)")
+_SCHEMES: Final = re.compile(rf"(?:(?:live|crypt|{_NETWORK}):(?!//))*")
 REMOVED: Final = "removed"
 
 
@@ -146,10 +153,10 @@ def disguise_cmdline(words: Iterable[str], text: Callable[[str], str]) -> tuple[
 
 def _word(word: str, text: Callable[[str], str]) -> str:
     name, equals, value = word.partition("=")
-    if not _SECRET.search(value):
+    if not value or not (_SECRET.search(value) or _ADDRESS.search(value) or _SERVER.fullmatch(name)):
         return name + equals + text(value)
-    scheme = re.match(r"[a-z]+:(?!//)", value)
-    return f"{name}={scheme[0] if scheme else ''}{REMOVED}"
+    schemes = _SCHEMES.match(value)
+    return f"{name}={schemes[0] if schemes else ''}{REMOVED}"
 
 
 # --- device-mapper --------------------------------------------------------------------------------------------------
