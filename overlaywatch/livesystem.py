@@ -71,8 +71,9 @@ class Now(StrEnum):
 class LiveSystem:
     """One row: how it is recognised, what helps now, the kernel parameter of the next boot, and what never fills.
 
-    `next_boot` is empty where no parameter has an influence. Nothing on or below a `static` folder is watched unless
-    it is asked for: images, media, and tmpfs that are made to measure for them.
+    `next_boot` is empty where no parameter has an influence; `sizes_tmpfs` says whether it is one that makes a tmpfs
+    larger, or only the device-mapper store on it. Nothing on or below a `static` folder is watched unless it is asked
+    for: images, media, and tmpfs that are made to measure for them.
     """
 
     name: str
@@ -80,6 +81,7 @@ class LiveSystem:
     now: Now
     next_boot: str = ""
     static: tuple[str, ...] = ()
+    sizes_tmpfs: bool = True
 
 
 MIB_OVERLAY: Final = "rd.live.overlay.size=N (in MiB)"
@@ -92,8 +94,8 @@ LIVE_BOOT: Final = tuple(
 
 SYSTEMS: Final = (
     # on device-mapper
-    LiveSystem("dracut-dmsquash-live", lambda s: s.on("snapshot", "live-rw"), Now.NONE, MIB_OVERLAY, DRACUT),
-    LiveSystem("dracut-dmsquash-live-thin", lambda s: s.on("thin", "live-rw"), Now.TRIM, MIB_OVERLAY, DRACUT),
+    LiveSystem("dracut-dmsquash-live", lambda s: s.on("snapshot", "live-rw"), Now.NONE, MIB_OVERLAY, DRACUT, False),
+    LiveSystem("dracut-dmsquash-live-thin", lambda s: s.on("thin", "live-rw"), Now.TRIM, MIB_OVERLAY, DRACUT, False),
     LiveSystem("dracut-dmsquash-live-writable", lambda s: s.on("linear", "live-rw"), Now.DELETE, "", DRACUT),
     LiveSystem(
         "archiso-snapshot",

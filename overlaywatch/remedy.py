@@ -66,12 +66,8 @@ def _delete(end: End) -> str:
 
 
 def _for_memory(end: End) -> str:
-    ways = ["stop what uses memory"]
-    if end.reclaimable:
-        ways.append(f"delete files on {shlex.quote(end.mount_point)}")
-    if end.swappable:
-        ways.append("add swap")
-    return ", or ".join(ways)
+    ways = ["stop what uses memory", _delete(end), "add swap" if end.swappable else ""]
+    return ", or ".join(way for way in ways if way)
 
 
 def _grow(end: End, path: str) -> str:
@@ -108,4 +104,6 @@ def _next_boot(end: End, system: str | None) -> str:
         return "; a larger store has to be made on its medium" if kind == LayerKind.DM_SNAPSHOT else ""
     if kind == LayerKind.RAM or (kind == LayerKind.FILESYSTEM and not end.in_union):
         return ""
+    if kind == LayerKind.TMPFS and not row.sizes_tmpfs:
+        return ""  # a larger store on a tmpfs that stays as it is promises more, and keeps no more
     return f"; next boot: a larger {row.next_boot}" if row.next_boot else ""

@@ -103,6 +103,15 @@ def test_the_parameter_is_for_what_it_sizes() -> None:
     assert "next boot" not in remedy(replace(TMPFS, mount_point="/tmp", limit=LayerId("tmpfs:/tmp")), "live-boot")
 
 
+@pytest.mark.parametrize("system", ["dracut-dmsquash-live", "dracut-dmsquash-live-thin"])
+def test_a_larger_store_does_not_help_where_the_tmpfs_below_it_ends(system: str) -> None:
+    """rd.live.overlay.size= is how large the pool is said to be; /run has its own size, and that is what ends."""
+    end = replace(TMPFS, limit=LayerId("tmpfs:/run"), reclaimable=False, trims=True, failure=Failure.IO_ERROR)
+
+    assert "next boot" not in remedy(end, system)
+    assert "next boot" in remedy(replace(end, limit=LayerId("dm-thin-pool:live-overlay-pool")), system)
+
+
 def test_what_cannot_be_seen_is_said() -> None:
     """And no advice is made up."""
     assert remedy(End("/", None, None, reclaimable=False), "casper").startswith("cannot say")
