@@ -48,8 +48,14 @@ the file (journal, bitmaps, inodes), and ten on the file system below, where the
 
 UNIONS: Final = frozenset({LayerKind.OVERLAY, LayerKind.AUFS})
 
-TRIMMED: Final = frozenset({LayerKind.TMPFS, LayerKind.DM_THIN_POOL, LayerKind.ZRAM, LayerKind.FILESYSTEM})
-"""What takes back what fstrim(8) gives up above it, through a loop; a ramfs does not (loop.c: no fallocate)."""
+TRIMMED: Final = UNIONS | {
+    LayerKind.FILESYSTEM,
+    LayerKind.TMPFS,
+    LayerKind.DM_THIN_POOL,
+    LayerKind.ZRAM,
+    LayerKind.RAM,
+}
+"""What takes back what fstrim(8) gives up above it: not a snapshot, nor a ramfs (loop.c: no fallocate), nor brd."""
 
 _HAPPENED: Final = {
     LayerState.INVALID: Failure.DEAD_ROOT,
@@ -189,7 +195,8 @@ def judge(
     mount: Mount, chain: Sequence[Step], readings: Mapping[LayerId, Reading], system: str | None = None
 ) -> Verdict:
     """Headroom, limit and failure of one mount point of a live `system`. Pure arithmetic on one look."""
-    slacks = [_slack(step, readings.get(step.layer.id), _pending(step, readings)) for step in chain]
+    own = frozenset(step.layer.id for step in chain)
+    slacks = [_slack(step, readings, own) for step in chain]
     candidates = [slack for slack in slacks if slack.limits]
     known = [slack for slack in candidates if slack.bytes_left is not None]
     # min() keeps the first of equals: reversed, a tie names the deeper layer, whose bytes they are.
@@ -233,9 +240,9 @@ def _end(mount: Mount, limit: Slack | None, slacks: Sequence[Slack]) -> End:
         limit=step.layer.id,
         failure=_HAPPENED.get(state, _failure(step)) if state else _failure(step),
         reclaimable=whole and not step.below_block,
-        trims=whole and step.below_block and not step.below_snapshot and step.layer.kind in TRIMMED,
+        trims=whole and step.below_block and _is_trimmed(slacks, limit),
         size_bytes=reading.size_bytes if reading else None,
-        inodes=reading.inodes if reading and reading.inodes_free == 0 else None,
+        inodes=reading.inodes if reading and reading.inodes_free == 0 and not step.below_block else None,
         ram_left_bytes=ram.bytes_left if ram else None,
         left_bytes=limit.bytes_left or 0,
         swappable=ram is not None and ram.step.via == SWAPPABLE_RAM,
@@ -243,23 +250,30 @@ def _end(mount: Mount, limit: Slack | None, slacks: Sequence[Slack]) -> End:
     )
 
 
-def _pending(step: Step, readings: Mapping[LayerId, Reading]) -> int:
+def _is_trimmed(slacks: Sequence[Slack], limit: Slack) -> bool:
+    """Whether fstrim gives room back to the limit: RAM has it back if all that lies between takes it back."""
+    kinds = {slack.step.layer.kind for slack in slacks[: slacks.index(limit) + 1]}
+    return kinds <= TRIMMED
+
+
+def _pending(above: Iterable[LayerId], readings: Mapping[LayerId, Reading]) -> int:
     """Dirty data of all that is above; where one can only tell that of the whole machine, that is the most."""
-    if not step.below_block:
-        return 0
-    dirty = [one for one in map(readings.get, step.above) if one is not None and one.pending_bytes]
+    dirty = [one for one in map(readings.get, above) if one is not None and one.pending_bytes]
     of_all = [one.pending_bytes or 0 for one in dirty if one.pending_of_all]
     return max(of_all) if of_all else sum(one.pending_bytes or 0 for one in dirty)
 
 
-def _slack(step: Step, reading: Reading | None, pending: int) -> Slack:
+def _slack(step: Step, readings: Mapping[LayerId, Reading], own: frozenset[LayerId]) -> Slack:
+    """What a step of a chain leaves; `own` are all layers of that chain."""
+    reading = readings.get(step.layer.id)
     if reading is None or reading.state in UNSURE:
         return Slack(step, reading, None, limits=not step.is_view)
     if reading.state in BROKEN:
         return Slack(step, reading, 0, limits=True, room=0)
     room = _room(step, reading)
+    pending = _pending(step.above, readings) if step.below_block else 0
     left = None if room is None else max(0, room - pending - step.lost_bytes)
-    boundless = step.is_view or reading.cannot_overflow or (left is not None and _holds_all_holes(step, left))
+    boundless = step.is_view or reading.cannot_overflow or _holds_all_holes(step, room, readings, own)
     data = None if left is None else int(left * step.data_share)
     return Slack(step, reading, data, limits=not boundless, room=room)
 
@@ -272,8 +286,14 @@ def _room(step: Step, reading: Reading) -> int | None:
     return reading.headroom_bytes + (reading.swap_bytes if step.via == SWAPPABLE_RAM else 0)
 
 
-def _holds_all_holes(step: Step, left: int) -> bool:
-    return step.holes_bytes is not None and left >= step.holes_bytes
+def _holds_all_holes(
+    step: Step, room: int | None, readings: Mapping[LayerId, Reading], own: frozenset[LayerId]
+) -> bool:
+    """Whether all holes of the files above can be filled. Dirty data of the chain itself goes into them."""
+    if room is None or step.holes_bytes is None:
+        return False
+    others = _pending((one for one in step.above if one not in own), readings)
+    return room - others - step.lost_bytes >= step.holes_bytes
 
 
 def _failure(step: Step) -> Failure:

@@ -153,6 +153,68 @@ def test_a_loop_takes_no_more_than_its_holes() -> None:
     assert (found.headroom_bytes, found.limit) == (90 * MIB, "dm-snapshot:live-rw")
 
 
+def test_dirty_data_goes_into_the_holes_that_were_counted() -> None:
+    """CoreOS: an xfs on a loop over a file as large as its tmpfs; what it has not written yet changes no limit."""
+    top = replace(EXT4, rests_on=(block_ref(7, 2),))
+    link = Link(block_ref(7, 2), (super_block_ref(0, 31),), holes_bytes=100 * MIB)
+    chain = Topology((top, TMPFS, MEMORY), (link,)).chain(ROOT.rests_on)
+
+    found = judge(ROOT, chain, dict([ok(top, 110 * MIB, pending_bytes=5 * MIB), ok(TMPFS, 100 * MIB), ok(MEMORY, GIB)]))
+
+    assert (found.headroom_bytes, found.limit, found.failure) == (110 * MIB, EXT4.id, Failure.ENOSPC)
+
+
+def test_dirty_data_of_others_does_not_go_into_these_holes() -> None:
+    """It takes the room that they were promised."""
+    top, other = replace(EXT4, rests_on=(block_ref(7, 2),)), replace(EXT4, id=LayerId("filesystem:/other"))
+    other = replace(other, provides=(super_block_ref(254, 9),), rests_on=(block_ref(7, 3),))
+    links = [Link(block_ref(7, n), (super_block_ref(0, 31),), holes_bytes=100 * MIB) for n in (2, 3)]
+    chain = Topology((top, other, TMPFS, MEMORY), links).chain(ROOT.rests_on)
+    dirty = [ok(top, 110 * MIB), ok(other, GIB, pending_bytes=5 * MIB)]
+
+    found = judge(ROOT, chain, dict([*dirty, ok(TMPFS, 100 * MIB), ok(MEMORY, GIB)]))
+
+    assert (found.headroom_bytes, found.limit, found.failure) == (95 * MIB, TMPFS.id, Failure.IO_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("below", "says"),
+    [
+        (TMPFS, "stop what uses memory, or delete files on / and run fstrim /, or add swap"),
+        (RAMFS, "stop what uses memory"),
+    ],
+)
+def test_a_trim_gives_memory_back_through_all_that_takes_it_back(below: Layer, says: str) -> None:
+    """A loop punches holes into a file on a tmpfs; a ramfs knows none."""
+    top = replace(EXT4, rests_on=(block_ref(7, 2),))
+    chain = Topology((top, below, MEMORY), (Link(block_ref(7, 2), below.provides),)).chain(ROOT.rests_on)
+
+    found = judge(ROOT, chain, dict([ok(top, GIB), ok(below, 2 * GIB), ok(MEMORY, 100 * MIB)]))
+
+    assert (found.limit, found.remedy) == (RAM_LAYER, says)
+
+
+def test_zram_without_a_limit_gives_memory_back_by_a_trim() -> None:
+    """Its pages cannot be swapped, but a discard frees them."""
+    zram = Layer(LayerId("zram:zram0"), LayerKind.ZRAM, EXT4.rests_on, (RAM,), Failure.IO_ERROR, reclaimable=True)
+    chain = Topology((EXT4, zram, MEMORY), ()).chain(ROOT.rests_on)
+
+    found = judge(ROOT, chain, dict([ok(EXT4, GIB), ok(zram, GIB, cannot_overflow=True), ok(MEMORY, 100 * MIB)]))
+
+    assert found.remedy == "stop what uses memory, or delete files on / and run fstrim /"
+
+
+def test_below_a_loop_no_inode_is_wanted() -> None:
+    """The backing file is there: more bytes are what helps, however few inodes its tmpfs has."""
+    top = replace(EXT4, rests_on=(block_ref(7, 2),))
+    chain = Topology((top, TMPFS, MEMORY), (ON_TMPFS,)).chain(ROOT.rests_on)
+    tmpfs = ok(TMPFS, 100 * MIB, size_bytes=512 * MIB, inodes=100, inodes_free=0)
+
+    found = judge(ROOT, chain, dict([ok(top, GIB), tmpfs, ok(MEMORY, 4 * GIB)]))
+
+    assert found.remedy == "delete files on / and run fstrim /, or mount -o remount,size=1024m /run/cow"
+
+
 def test_an_overlay_has_no_bytes_of_its_own() -> None:
     """The figures of an overlay are its upper's, so the upper is named, even if its reading is a moment newer."""
     overlay = Layer(
@@ -318,7 +380,7 @@ def test_headroom_is_never_larger_than_the_slack_of_any_layer(
 
     shown = (ext4, cow, tmpfs, ram)
     room = [ext4, *(None if left is None else max(0, left - pending) for left in shown[1:])]
-    limits = [left is not None and (index < 2 or holes is None or left < holes) for index, left in enumerate(room)]
+    limits = [left is not None and (index < 2 or holes is None or left < holes) for index, left in enumerate(shown)]
     least = min(
         (left for left, is_limit in zip(room, limits, strict=True) if is_limit and left is not None), default=None
     )
