@@ -150,7 +150,8 @@ class Reading:
     SWAPPABLE_RAM. `reserved_bytes` are part of the size and free, but not for ordinary users.
     `details` are the kernel's own words and figures of this look; `reason` says why the state is
     unknown, unreadable or broken. `pending_of_all`: where the dirty data of this one cannot be told,
-    `pending_bytes` is that of the whole machine.
+    `pending_bytes` is that of the whole machine. `failure` is how it will end, where that depends on its size and
+    is not what Layer says.
     """
 
     layer: LayerId
@@ -168,6 +169,7 @@ class Reading:
     cannot_overflow: bool = False
     numbers_at: float | None = None
     reason: str = ""
+    failure: Failure | None = None
     details: Mapping[str, Detail] = field(default_factory=lambda: NO_DETAILS)
 
     def __post_init__(self) -> None:

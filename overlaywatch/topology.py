@@ -238,7 +238,7 @@ def _end(mount: Mount, limit: Slack | None, slacks: Sequence[Slack]) -> End:
     return End(
         mount_point=mount.mount_point,
         limit=step.layer.id,
-        failure=_HAPPENED.get(state, _failure(step)) if state else _failure(step),
+        failure=_HAPPENED.get(state, _failure(step, reading)) if state else _failure(step, reading),
         reclaimable=whole and not step.below_block,
         trims=whole and step.below_block and _is_trimmed(slacks, limit),
         size_bytes=reading.size_bytes if reading else None,
@@ -296,7 +296,7 @@ def _holds_all_holes(
     return room - others - step.lost_bytes >= step.holes_bytes
 
 
-def _failure(step: Step) -> Failure:
+def _failure(step: Step, reading: Reading | None) -> Failure:
     if step.layer.kind is LayerKind.RAM:
         return Failure.OOM
     if step.below_snapshot:
@@ -304,7 +304,7 @@ def _failure(step: Step) -> Failure:
     # A dm-snapshot or pool is itself a block device: its own failure is the truth. Anything deeper is an I/O error.
     if step.below_block and not step.via.startswith("block:"):
         return Failure.IO_ERROR
-    return step.layer.failure
+    return reading.failure if reading and reading.failure else step.layer.failure
 
 
 def _inodes_ratio(slacks: Sequence[Slack]) -> float | None:

@@ -93,6 +93,7 @@ def _with_numbers(layer: LayerId, table: SnapshotTable, status: SnapshotStatus, 
         metadata_bytes=metadata * SECTOR,
         # Nobody writes to one that is read-only, such as live-ro, the persistent overlay below a temporary one.
         cannot_overflow=data_room >= demand or device.read_only,
+        failure=Failure.DEAD_ROOT if ends_in_metadata(table, total) else None,
         details={
             "sectors_allocated": allocated,
             "total_sectors": total,
@@ -108,8 +109,21 @@ def room_in_chunks(table: SnapshotTable, allocated: int, total: int) -> int:
     room = max(0, total // chunk - -(-allocated // chunk))
     if table.persistent == "N":
         return room
-    exceptions_per_area = chunk * SECTOR // EXCEPTION_BYTES
-    return room - -(-room // (exceptions_per_area + 1))
+    return room - -(-room // chunks_per_area(table))
+
+
+def chunks_per_area(table: SnapshotTable) -> int:
+    """A chunk of metadata, and the chunks of data that it tells of (P and PO)."""
+    return 1 + table.chunk_size_sectors * SECTOR // EXCEPTION_BYTES
+
+
+def ends_in_metadata(table: SnapshotTable, total: int) -> bool:
+    """Whether a P or PO of `total` sectors turns Invalid at its end, even one that would overflow in another size.
+
+    With the last exception of an area the next one is wiped (persistent_commit_exception): if the store ends just
+    there, as 256 MiB of 4 KiB chunks do, that is an I/O error. Seen on 6.1.
+    """
+    return table.persistent != "N" and total // table.chunk_size_sectors % chunks_per_area(table) == 1
 
 
 def demand_in_chunks(table: SnapshotTable, origin_sectors: int, data_sectors: int) -> int:

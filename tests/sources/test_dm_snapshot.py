@@ -54,6 +54,13 @@ def allocate(persistent: str, chunk: int, total: int) -> list[tuple[int, int]]:
     return states
 
 
+@pytest.mark.parametrize(("mib", "failure"), [(255, None), (256, Failure.DEAD_ROOT), (257, None), (512, None)])
+def test_a_store_that_ends_where_metadata_would_begin_dies(mib: int, failure: Failure | None) -> None:
+    """PO too: the area that is wiped when the one before it is full lies beyond the end. 256 MiB is such a size."""
+    assert look(DmSnapshotSource(), snapshot(f"16/{mib * 2048} 16")).failure is failure
+    assert look(DmSnapshotSource(), snapshot(f"16/{mib * 2048} 0", "N")).failure is None
+
+
 @given(
     persistent=st.sampled_from(["N", "P", "PO"]),
     chunk=st.sampled_from([8, 16, 32]),
