@@ -29,8 +29,9 @@ What is announced, and why it is that:
 * It is the room for **new data**. Rewriting what a snapshot has copied before costs nothing, so more than the headroom
   can be written where files are rewritten or deleted; `explain --deep` tells how much free space is already copied.
 * A part of the room below a file system is kept for what it writes of its own: 1/32 for ext4 (eight blocks of journal
-  for a file and its fsync), 1/64 for xfs, and for btrfs 1/16 for each copy of its metadata. Measured with a fsync after
-  each MiB: who syncs seldom gets in up to so much more, who syncs after every few KiB less.
+  for a file and its fsync), 1/64 for xfs, measured with a fsync after each MiB; for btrfs 1/8 for each copy of its
+  metadata, measured with small files and a sync now and then. Who syncs seldom, and with btrfs who writes large files,
+  gets in up to so much more; who syncs after every few KiB less.
 * Of RAM, 1/64 of MemAvailable is kept back for what the kernel needs to hold the pages.
 """
 

@@ -36,9 +36,11 @@ OTHERS_DATA_SHARE: Final = 31 / 32
 """Of what a file system with a journal writes, if a fsync comes after each MiB: ext4 then puts eight blocks into its
 journal for a new file (3.1 %), xfs one or two. Fewer fsyncs cost less. Measured on 6.1: docs/accuracy.md."""
 
-METADATA_SHARE: Final = 1 / 16
-"""Of what a btrfs writes, for each copy of its metadata. Measured on 6.1: a fsync after each MiB of new data takes
-48 KiB for each copy, small files and a sync now and then take as much; a fsync after each 64 KiB far more."""
+METADATA_SHARE: Final = 1 / 8
+"""Of what a btrfs writes, for each copy of its metadata: what small files with a sync now and then take. Measured on
+6.1 with two copies, of a store of 64 MiB: files of 1 MiB and a fsync after each take 11 % (48 KiB for each MiB and
+copy), files of 32 to 128 KiB and a sync after 2 to 8 MiB up to 25 %; a fsync after each 256 KiB 31 %, after each 64 KiB
+66 %."""
 
 
 @dataclass(frozen=True, slots=True)
