@@ -58,7 +58,7 @@ class Owed:
         return self._debts.get(key_of(decision), Debt())
 
     def add(self, decision: Decision) -> None:
-        """It was called for. Beyond all measure, the oldest is forgotten."""
+        """It was called for. Beyond all measure, the oldest that has not begun is forgotten."""
         self._set(decision, self.debt(decision))
 
     def settle(self, decision: Decision) -> None:
@@ -123,7 +123,8 @@ class Owed:
     def _set(self, decision: Decision, debt: Debt) -> None:
         self._debts[key_of(decision)] = debt
         while len(self._debts) > MOST_KEPT:
-            del self._debts[next(iter(self._debts))]
+            waiting = (key for key, debt in self._debts.items() if debt.begun is None)
+            del self._debts[next(waiting, next(iter(self._debts)))]
 
 
 _NAMES: Final = ("policy", "stage", "mount_point", "action")

@@ -3,8 +3,10 @@
 
 from overlaywatch.config.settings import ActionsMode
 from overlaywatch.engine.dispatch import TRY_AGAIN, Permission
+from overlaywatch.engine.owed import MOST_KEPT, Begun, Owed
+from overlaywatch.kernel.process import Process
 from overlaywatch.model import OutcomeKind
-from tests.engine.bench import OWED_PURGE, SEEN, Bench, Recorder, kinds
+from tests.engine.bench import OWED_PURGE, SEEN, Bench, Recorder, decision, kinds
 from tests.engine.in_hand import InHand
 
 
@@ -136,3 +138,15 @@ def test_what_a_pause_withholds_stays_owed_and_what_was_done_does_not() -> None:
     bench.step("purge", permission=Permission(ActionsMode.ON, paused=True))
 
     assert bench.killed().owed.as_json() == [OWED_PURGE]
+
+
+def test_what_is_under_way_is_not_forgotten_for_what_waits() -> None:
+    """However much is called for: a reboot that was begun is to be taken up after a crash."""
+    owed, begun = Owed(), Begun(1.0, Process(7, 7))
+    first = decision("reboot")
+    owed.begin(first, begun)
+    for number in range(2 * MOST_KEPT):
+        owed.add(decision(f"purge{number}"))
+
+    assert owed.debt(first).begun == begun
+    assert len(owed.as_json()) == MOST_KEPT
