@@ -94,8 +94,7 @@ def spawn(options: FrontendOptions, sockets: Sequence[socket.socket] = ()) -> Fr
     `sockets` are bound already by somebody else (a service manager); they are closed neither here nor
     in the engine.
     """
-    engine_read, frontend_write = os.pipe2(os.O_CLOEXEC)
-    frontend_read, engine_write = os.pipe2(os.O_CLOEXEC)
+    engine_read, frontend_write, frontend_read, engine_write = _two_pipes()
     with contextlib.suppress(OSError):  # only so that a large tick goes through at once
         fcntl.fcntl(engine_write, _F_SETPIPE_SZ, _PIPE_BYTES)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -114,6 +113,17 @@ def spawn(options: FrontendOptions, sockets: Sequence[socket.socket] = ()) -> Fr
     os.set_blocking(engine_read, False)
     os.set_blocking(engine_write, False)
     return FrontendHandle(pid, engine_read, engine_write)
+
+
+def _two_pipes() -> tuple[int, int, int, int]:
+    """Both ends of each, or OSError and none: where descriptors are short it is tried again and again."""
+    first = os.pipe2(os.O_CLOEXEC)
+    try:
+        return *first, *os.pipe2(os.O_CLOEXEC)
+    except OSError:
+        for fd in first:
+            os.close(fd)
+        raise
 
 
 def run_frontend(

@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ import pytest
 from overlaywatch import pipe
 from overlaywatch.frontend.http_connection import Limits
 from overlaywatch.frontend.listen import Address, AddressError, bind, name_of
-from overlaywatch.frontend.process import prepare
+from overlaywatch.frontend.process import prepare, spawn
 from overlaywatch.pipe import Delivered, Listening, Problem
 from tests.cli import ticks
 from tests.frontend.frontends import Forked, frontend
@@ -43,6 +44,22 @@ def rss_kib(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
     raise AssertionError("a process without memory")
+
+
+def test_where_descriptors_are_short_none_is_lost() -> None:
+    """There is room for the first pipe and not for the second: the engine tries that again for as long as it lives."""
+    options = prepare(["127.0.0.1:0"])
+    before = os.listdir("/proc/self/fd")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    third_free = [number for number in range(soft) if not Path(f"/proc/self/fd/{number}").is_symlink()][2]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (third_free, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            spawn(options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert os.listdir("/proc/self/fd") == before
 
 
 # --- privilege ------------------------------------------------------------------------------------
