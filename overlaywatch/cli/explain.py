@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, world: World) -> int:
     settings = world.settings(args.config)
     tick = world.look(settings)
     verdicts = chosen(tick, args.mount_point, world.resolve)
-    deep = look_deep(world, settings, tick, verdicts) if args.deep else {}
+    deep = look_deep(world, settings, tick, verdicts, captured=bool(args.root)) if args.deep else {}
     if args.json:
         world.write_json(explanation(tick, verdicts, deep))
     else:
@@ -48,9 +48,9 @@ def run(args: argparse.Namespace, world: World) -> int:
 
 
 def look_deep(
-    world: World, settings: "Settings", tick: "Tick", verdicts: Sequence["Verdict"]
+    world: World, settings: "Settings", tick: "Tick", verdicts: Sequence["Verdict"], *, captured: bool
 ) -> Mapping[str, "AlreadyCopied"]:
-    """The expensive answers, by mount point. Raises Problem without the privilege to read a store."""
-    if not tick.host.privileged:
+    """The expensive answers, by mount point. Raises Problem without the privilege to read a store of this machine."""
+    if not tick.host.privileged and not captured:
         raise Problem("--deep", "only root may read an exception store", "run it as root", Exit.CANNOT_KNOW)
     return {verdict.mount.mount_point: world.look_deep(settings, tick, verdict) for verdict in verdicts}

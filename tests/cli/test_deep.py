@@ -15,6 +15,7 @@ from overlaywatch.sources.already_copied import AlreadyCopied
 from overlaywatch.units import MIB
 from tests.cli import ticks
 from tests.cli.worlds import Stage
+from tests.kernel import captures
 
 FOUND = AlreadyCopied(90 * MIB, 300 * MIB, 500 * MIB, read_bytes=2 * MIB, took_seconds=0.4)
 UNKNOWN = AlreadyCopied(None, reason="it is being written to")
@@ -69,6 +70,18 @@ def test_only_root_may_ask(tmp_path: Path) -> None:
 
     assert stage.run("explain", "/", "--deep") == Exit.CANNOT_KNOW
     assert "run it as root" in stage.err.getvalue()
+
+
+def test_no_privilege_helps_with_a_captured_machine(tmp_path: Path) -> None:
+    """Whoever captured it: its store is not here, and that is what is said, beside all the rest."""
+    machine = captures.write(tmp_path / "machine")
+    with (machine / "manifest.toml").open("a") as manifest:
+        manifest.write("privileged = false\n")
+    stage = Stage(tmp_path)
+
+    assert stage.run("explain", "/", "--deep", "--root", str(machine)) == Exit.DONE
+    assert "run it as root" not in stage.complained
+    assert "the COW device cannot be read from here" in " ".join(stage.said.split())
 
 
 def test_a_machine_that_is_not_there(tmp_path: Path) -> None:
