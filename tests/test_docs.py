@@ -65,6 +65,17 @@ def test_readme_is_one_screen_and_names_the_commands_of_the_makefile() -> None:
     assert {"run", "test", "demo"} <= set(re.findall(r"[`\n]make ([a-z]+)", text)) <= targets
 
 
+def test_contributing_names_every_target_and_every_folder_of_tests() -> None:
+    """What can be done with a checkout is there or in the README; each folder of tests has its line, and no other."""
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text()
+    shown = set(re.findall(r"^([a-z]+):.*##", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"make ([a-z]+(?: [a-z]+)*) ", text + (CHECKOUT / "README.md").read_text()))
+    folders = {path.name for path in (CHECKOUT / "tests").iterdir() if path.is_dir() and path.name[0] not in "._"}
+
+    assert shown - {word for words in named for word in words.split()} <= {"help", "install", "clean"}
+    assert set(re.findall(r"`tests/([a-z]+)`", text)) == folders
+
+
 def test_every_live_system_has_its_line_as_the_code_has_it() -> None:
     """The same names in the same order, what helps now, and the parameter of the next boot."""
     text = (CHECKOUT / "docs" / "live-systems.md").read_text()
