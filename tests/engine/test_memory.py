@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is remembered over a restart, in a real file, on a real tmpfs that may be full."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,8 +123,11 @@ def test_a_child_that_outlives_the_daemon_does_not_keep_the_next_one_out(
 
 
 def _files_of(pid: int) -> str:
-    folder = f"/proc/{pid}/fd"
-    return " ".join(os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder) if os.path.lexists(f"{folder}/{fd}"))
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return " ".join(found)
 
 
 def test_without_a_folder_nothing_is_kept_and_it_is_said(
