@@ -36,7 +36,8 @@ def run(args: argparse.Namespace, world: World) -> int:
         return _done(capture, "standard output", world)
     path = Path(args.file)
     archive = pack(capture, path.name.removesuffix(".tar"))
-    _heed(path, len(archive), tick, world)
+    if not args.root:  # what is known of room is that of the captured machine
+        _heed(path, len(archive), tick, world)
     _write(path, archive)
     return _done(capture, args.file, world)
 

@@ -45,6 +45,17 @@ def mount(document: dict[str, Any], point: str) -> dict[str, Any]:
     return found[0]
 
 
+OVERFLOWED = "live-rw: 0 3072000 snapshot Overflow\n"
+
+
+def looking_like(machine: Path, folder: Path) -> Stage:
+    """A running machine that is just like a captured one."""
+    tick, capture = record(Settings(), open_capture(machine))
+    stage = Stage(folder, lambda: tick)
+    stage.capture = capture
+    return stage
+
+
 def test_the_captured_machine_answers(tmp_path: Path, machine: Path) -> None:
     """With its own figures, name and time; nothing is taken from this machine."""
     document = status(tmp_path, machine)
@@ -118,16 +129,25 @@ def test_the_file_is_written_once(tmp_path: Path, machine: Path) -> None:
 
 def test_room_that_is_watched_is_not_taken_without_a_word(tmp_path: Path, machine: Path) -> None:
     """On a watched mount it is a warning; where it does not fit nothing is written."""
-    stage = Stage(tmp_path)
+    stage = looking_like(machine, tmp_path)
     file = tmp_path / "node.tar"
-    assert stage.run("capture", str(file), "--root", str(machine)) == 0
+    assert stage.run("capture", str(file)) == 0
     assert "on /, which is watched" in stage.complained
     file.unlink()
-    status_file = machine / "dm/status"
-    status_file.write_text("live-rw: 0 3072000 snapshot Overflow\n")
-    assert stage.run("capture", str(file), "--root", str(machine)) == 1
+    (machine / "dm/status").write_text(OVERFLOWED)
+    stage = looking_like(machine, tmp_path)
+    assert stage.run("capture", str(file)) == 1
     assert "do not fit: 0 B left on /" in stage.complained
     assert not file.exists()
+
+
+def test_the_room_of_a_captured_machine_is_not_that_of_this_one(tmp_path: Path, machine: Path) -> None:
+    """A full machine is captured again onto a disk that is not."""
+    (machine / "dm/status").write_text(OVERFLOWED)
+    stage = Stage(tmp_path)
+
+    assert stage.run("capture", str(tmp_path / "node.tar"), "--root", str(machine)) == 0
+    assert not stage.complained
 
 
 def test_what_was_not_recorded_is_said(tmp_path: Path, machine: Path) -> None:
