@@ -252,8 +252,8 @@ def _end(mount: Mount, limit: Slack | None, slacks: Sequence[Slack]) -> End:
 
 def _is_trimmed(slacks: Sequence[Slack], limit: Slack) -> bool:
     """Whether fstrim gives room back to the limit: RAM has it back if all that lies between takes it back."""
-    kinds = {slack.step.layer.kind for slack in slacks[: slacks.index(limit) + 1]}
-    return kinds <= TRIMMED
+    layers = [slack.step.layer for slack in slacks[: slacks.index(limit) + 1]]
+    return all(layer.kind in TRIMMED and layer.reclaimable for layer in layers)
 
 
 def _pending(above: Iterable[LayerId], readings: Mapping[LayerId, Reading]) -> int:

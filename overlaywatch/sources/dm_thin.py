@@ -56,6 +56,9 @@ transaction changes is there twice until it is committed. Measured on 6.1: 250 i
 SPARE_METADATA_BLOCKS: Final = 8
 """The roots, the path to the leaf and the space maps, rewritten in each transaction."""
 
+IGNORE_DISCARD: Final = "ignore_discard"
+"""The word in the table line of a pool that takes nothing back."""
+
 _SUSPENDED: Final = "-"
 
 
@@ -97,7 +100,7 @@ def as_layer(device: DmDevice) -> tuple[Layer, ThinPoolTable | None]:
         provides=(block_ref(*device.device),),
         rests_on=(block_ref(*table.data), block_ref(*table.metadata)) if table else (),
         failure=Failure.IO_ERROR,
-        reclaimable=True,
+        reclaimable=table is None or IGNORE_DISCARD not in table.features,
         device=f"{device.major}:{device.minor}",
         grain_bytes=table.block_size_sectors * SECTOR if table else 0,
         details=_facts(table) if table else {},
@@ -112,7 +115,9 @@ def _facts(table: ThinPoolTable) -> dict[str, Detail]:
         "block_size_sectors": table.block_size_sectors,
         "low_water_blocks": table.low_water_blocks,
         "features": table.features,
-        "room_returns": "with discard only (fstrim)",
+        "room_returns": "never: the pool ignores discards"
+        if IGNORE_DISCARD in table.features
+        else "with discard only (fstrim)",
     }
 
 

@@ -47,6 +47,14 @@ def reading(pool: str, table: str = "7:3 7:4 1024 1024 0") -> Reading:
     return look(DmThinSource(), dracut(pool, table=table)).readings[0]
 
 
+def test_a_pool_that_ignores_discards_takes_nothing_back() -> None:
+    """fstrim is no remedy then."""
+    layer = look(DmThinSource(), dracut(table="7:3 7:4 1024 1024 1 ignore_discard")).layers[0]
+
+    assert not layer.reclaimable
+    assert layer.details["room_returns"] == "never: the pool ignores discards"
+
+
 def test_figures_are_the_kernels_to_the_block() -> None:
     """Data in blocks of the pool, metadata in blocks of 4 KiB, mode and words by themselves."""
     found = look(DmThinSource(), dracut())

@@ -204,6 +204,18 @@ def test_zram_without_a_limit_gives_memory_back_by_a_trim() -> None:
     assert found.remedy == "stop what uses memory, or delete files on / and run fstrim /"
 
 
+def test_what_takes_nothing_back_keeps_it_from_all_below() -> None:
+    """A pool that ignores discards: neither it nor the tmpfs that it lies on has room back by a trim."""
+    pool = Layer(
+        LayerId("dm-thin-pool:p"), LayerKind.DM_THIN_POOL, EXT4.rests_on, (block_ref(7, 2),), Failure.IO_ERROR, False
+    )
+    chain = Topology((EXT4, pool, TMPFS, MEMORY), (ON_TMPFS,)).chain(ROOT.rests_on)
+
+    found = judge(ROOT, chain, dict([ok(EXT4, GIB), ok(pool, GIB), ok(TMPFS, 100 * MIB), ok(MEMORY, GIB)]))
+
+    assert (found.limit, found.remedy) == (TMPFS.id, "none until reboot: deleting gives no room back")
+
+
 def test_below_a_loop_no_inode_is_wanted() -> None:
     """The backing file is there: more bytes are what helps, however few inodes its tmpfs has."""
     top = replace(EXT4, rests_on=(block_ref(7, 2),))
