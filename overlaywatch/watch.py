@@ -13,7 +13,7 @@ from overlaywatch.livesystem import CONTAINER_DIRS
 from overlaywatch.model import Mount, StageStatus, Verdict
 
 STORES: Final = frozenset(
-    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "vfat", "exfat", "ntfs3"}
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "vfat", "exfat", "ntfs3", "jffs2", "ubifs"}
     | {"overlay", "overlayfs", "aufs", "tmpfs", "ramfs", "rootfs"}
 )
 """File system types that hold data of their own. Network file systems are left out: statvfs of one

@@ -23,9 +23,9 @@ _NOTHING: Final = -1
 """Stands for the mount that the topmost ones hang on."""
 
 FSTYPES: Final = frozenset(
-    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "vfat", "exfat", "ntfs3"}
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "vfat", "exfat", "ntfs3", "jffs2", "ubifs"}
 )
-"""File systems on block devices."""
+"""File systems on block devices, and those on raw flash, below which there is nothing."""
 
 
 STACKED: Final = ("dm-", "loop", "zram", "ram")

@@ -122,6 +122,28 @@ def test_a_visible_file_system_under_another_path_is_found() -> None:
     assert root(view).chain == ("overlay:/", "tmpfs:/run/live/overlay", "ram")
 
 
+@pytest.mark.parametrize(("fstype", "device"), [("ubifs", (0, 17)), ("jffs2", (31, 6))])
+def test_an_upper_on_raw_flash_is_a_file_system_like_others(fstype: str, device: tuple[int, int]) -> None:
+    """OpenWrt: neither counts inodes, and ubifs has no block device; there is nothing below that ends earlier."""
+    lines = (
+        f"26 25 {device[0]}:{device[1]} / /overlay rw - {fstype} flash rw\n"
+        "25 1 0:27 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n"
+    )
+    stat = figures(64 * MIB, 40 * MIB, files=0, files_free=0)
+    view = StaticView(
+        lines,
+        statvfs=dict.fromkeys(("/", "/overlay", "/overlay/upper"), stat),
+        devices={"/overlay/upper": device},
+        names={(31, 6): "mtdblock6"},
+        memory=memory(GIB, GIB),
+    )
+
+    found = root(view)
+
+    assert found.chain == ("overlay:/", "filesystem:/overlay")
+    assert said(found) == ("filesystem:/overlay", 40 * MIB, Failure.ENOSPC)
+
+
 def test_a_path_that_leads_to_another_tmpfs_of_the_same_size_is_not_believed() -> None:
     """The stray tmpfs of old live-boot: it covers the real one, is of the same size, and stays empty."""
     lines = (
