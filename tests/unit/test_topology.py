@@ -177,56 +177,6 @@ def test_dirty_data_of_others_does_not_go_into_these_holes() -> None:
     assert (found.headroom_bytes, found.limit, found.failure) == (95 * MIB, TMPFS.id, Failure.IO_ERROR)
 
 
-@pytest.mark.parametrize(
-    ("below", "says"),
-    [
-        (TMPFS, "stop what uses memory, or delete files on / and run fstrim /, or add swap"),
-        (RAMFS, "stop what uses memory"),
-    ],
-)
-def test_a_trim_gives_memory_back_through_all_that_takes_it_back(below: Layer, says: str) -> None:
-    """A loop punches holes into a file on a tmpfs; a ramfs knows none."""
-    top = replace(EXT4, rests_on=(block_ref(7, 2),))
-    chain = Topology((top, below, MEMORY), (Link(block_ref(7, 2), below.provides),)).chain(ROOT.rests_on)
-
-    found = judge(ROOT, chain, dict([ok(top, GIB), ok(below, 2 * GIB), ok(MEMORY, 100 * MIB)]))
-
-    assert (found.limit, found.remedy) == (RAM_LAYER, says)
-
-
-def test_zram_without_a_limit_gives_memory_back_by_a_trim() -> None:
-    """Its pages cannot be swapped, but a discard frees them."""
-    zram = Layer(LayerId("zram:zram0"), LayerKind.ZRAM, EXT4.rests_on, (RAM,), Failure.IO_ERROR, reclaimable=True)
-    chain = Topology((EXT4, zram, MEMORY), ()).chain(ROOT.rests_on)
-
-    found = judge(ROOT, chain, dict([ok(EXT4, GIB), ok(zram, GIB, cannot_overflow=True), ok(MEMORY, 100 * MIB)]))
-
-    assert found.remedy == "stop what uses memory, or delete files on / and run fstrim /"
-
-
-def test_what_takes_nothing_back_keeps_it_from_all_below() -> None:
-    """A pool that ignores discards: neither it nor the tmpfs that it lies on has room back by a trim."""
-    pool = Layer(
-        LayerId("dm-thin-pool:p"), LayerKind.DM_THIN_POOL, EXT4.rests_on, (block_ref(7, 2),), Failure.IO_ERROR, False
-    )
-    chain = Topology((EXT4, pool, TMPFS, MEMORY), (ON_TMPFS,)).chain(ROOT.rests_on)
-
-    found = judge(ROOT, chain, dict([ok(EXT4, GIB), ok(pool, GIB), ok(TMPFS, 100 * MIB), ok(MEMORY, GIB)]))
-
-    assert (found.limit, found.remedy) == (TMPFS.id, "none until reboot: deleting gives no room back")
-
-
-def test_below_a_loop_no_inode_is_wanted() -> None:
-    """The backing file is there: more bytes are what helps, however few inodes its tmpfs has."""
-    top = replace(EXT4, rests_on=(block_ref(7, 2),))
-    chain = Topology((top, TMPFS, MEMORY), (ON_TMPFS,)).chain(ROOT.rests_on)
-    tmpfs = ok(TMPFS, 100 * MIB, size_bytes=512 * MIB, inodes=100, inodes_free=0)
-
-    found = judge(ROOT, chain, dict([ok(top, GIB), tmpfs, ok(MEMORY, 4 * GIB)]))
-
-    assert found.remedy == "delete files on / and run fstrim /, or mount -o remount,size=1024m /run/cow"
-
-
 def test_an_overlay_has_no_bytes_of_its_own() -> None:
     """The figures of an overlay are its upper's, so the upper is named, even if its reading is a moment newer."""
     overlay = Layer(
