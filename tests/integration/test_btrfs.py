@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """btrfs on real devices: the chain goes on below its anonymous number, and its figures are not believed blindly."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from overlaywatch.config.settings import Settings, WatchSettings
 from overlaywatch.model import Failure, LayerId, Survey
 from overlaywatch.registry import take_look
 from tests.integration import devices, stacks
-from tests.integration.devices import MIB, run
+from tests.integration.devices import KIB, MIB, run
 from tests.integration.stacks import mounted
 from tests.integration.test_chains import assert_true, verdict, went_in
 
@@ -23,12 +24,34 @@ def unsynced(place: Path) -> Survey:
 
 
 def test_btrfs_on_a_snapshot(tmp_path: Path, scratch: Path) -> None:
-    """Metadata is written twice and never in place: all of it goes into the store."""
+    """Metadata is written twice and never in place: all of it goes into the store. Large files leave more for data."""
     with stacks.live(tmp_path, scratch, "PO", fstype="btrfs", options=("size=200m",)) as live:
         found = verdict(live.place)
         truth = went_in(live.place / "more")
     assert (found.chain[1], found.limit, found.failure) == (live.layer, live.layer, Failure.READ_ONLY)
-    assert_true(found.headroom_bytes, truth)
+    assert found.headroom_bytes is not None
+    assert found.headroom_bytes < truth < found.headroom_bytes * 5 // 4
+
+
+def test_small_files_on_btrfs(tmp_path: Path, scratch: Path) -> None:
+    """32 KiB each, and a sync now and then: what metadata takes is no room."""
+    done = 0
+    with stacks.live(tmp_path, scratch, "PO", fstype="btrfs", options=("size=200m",)) as live:
+        found = verdict(live.place)
+        with contextlib.suppress(OSError):
+            while "Overflow" not in live.device.status:
+                fill(live.place / str(done), 4 * MIB)
+                done += 4 * MIB
+    assert found.headroom_bytes is not None
+    assert found.headroom_bytes <= done
+
+
+def fill(folder: Path, size: int) -> None:
+    """Small files in a new folder, made safe together; raises OSError."""
+    folder.mkdir()
+    for number in range(size // (32 * KIB)):
+        (folder / str(number)).write_bytes(os.urandom(32 * KIB))
+    os.sync()
 
 
 def test_btrfs_on_a_loop_fills_by_itself(tmp_path: Path, scratch: Path) -> None:

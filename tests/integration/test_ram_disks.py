@@ -60,11 +60,13 @@ def test_zram_gives_room_back_with_a_discard(tmp_path: Path, kernel_module: Modu
     kernel_module("zram", "num_devices=1")
     with zram(tmp_path / "m", "200M", "80M") as place:
         (place / "big").write_bytes(os.urandom(30 * MIB))
-        full = verdict(place).headroom_bytes
+        found = verdict(place)
+        full = found.headroom_bytes
         (place / "big").unlink()
         os.sync()  # blocks are free when the journal has committed
         run("fstrim", str(place))
         trimmed = verdict(place).headroom_bytes
+    assert found.remedy == f"delete files on {place} and run fstrim {place}"
     assert full is not None
     assert trimmed is not None
     assert trimmed - full > 25 * MIB
