@@ -36,6 +36,7 @@ _PROC: Final = re.compile(r"proc/((self|1)/(mountinfo|cgroup)|meminfo|swaps|cmdl
 
 _TO_ESCAPE: Final = re.compile(r"[ \t\n\\,\"#]")
 _NOT_IN_KEYS: Final = re.compile(r"[\x00-\x1f\x7f'\\\ud800-\udfff]")
+_FROM: Final = re.compile(r"[:/@]+")
 _BRANCHES: Final = "br:"
 _DELETED: Final = " (deleted)"
 
@@ -107,6 +108,8 @@ def _learn_mounts(text: str, disguise: Disguise) -> None:
                         disguise.learn(path)
             else:
                 disguise.learn_name(unescape(source))
+                for name in _FROM.split(unescape(source)):  # autofs has them in the mount point: /net/SERVER/SHARE
+                    disguise.learn_name(name)
 
 
 def _mount_fields(line: str) -> tuple[list[str], list[str]] | None:

@@ -88,7 +88,7 @@ def test_a_capture_of_a_capture_gives_the_same_answers(tmp_path: Path, machine: 
     for source, target in ((machine, once), (once, twice)):
         unpack(record(Settings(), open_capture(source))[1], target)
     before, after = status(tmp_path, machine), status(tmp_path, once)
-    renamed = json.dumps(before).replace("/alice/STICK", "/private1/private4")
+    renamed = json.dumps(before).replace("/alice/STICK", "/private1/private5")
     assert json.loads(renamed) == after
     assert status(tmp_path, twice) == after
     assert {path.relative_to(once) for path in once.rglob("*")} == {
@@ -103,6 +103,16 @@ def test_nothing_private_is_in_a_capture(machine: Path) -> None:
     archive = pack(record(Settings(), open_capture(machine))[1], "x")
     for secret in (b"alice", b"STICK", b"geheim", b"nas.example", b"luks", b"10.0.0"):
         assert secret not in archive
+
+
+def test_where_network_file_systems_are_from_is_not_told_by_where_they_are(machine: Path) -> None:
+    """autofs and habit put them below the names of server and share."""
+    with (machine / "proc/1/mountinfo").open("a") as table:
+        table.write("64 60 0:33 / /net/tank/projects/apollo rw - nfs4 tank:/projects/apollo rw,addr=10.0.0.7\n")
+        table.write("65 60 0:34 / /srv/vault rw - cifs //nas.example.org/vault rw\n")
+    archive = pack(record(Settings(), open_capture(machine))[1], "x")
+    assert not [name for name in ("tank", "apollo", "vault", "10.0.0.7") if name.encode() in archive]
+    assert b" /net/private" in archive
 
 
 def test_the_archive_is_the_same_each_time(machine: Path) -> None:
