@@ -81,16 +81,17 @@ def as_reading(layer: LayerId, table: SnapshotTable, text: str, device: DmDevice
 
 def _with_numbers(layer: LayerId, table: SnapshotTable, status: SnapshotStatus, device: DmDevice) -> Reading:
     allocated, total = status.sectors_allocated or 0, status.total_sectors or 0
-    metadata = status.metadata_sectors or 0
+    metadata = status.metadata_sectors
     data_room = room_in_chunks(table, allocated, total)
-    demand = demand_in_chunks(table, device.table[0].length, allocated - metadata)
+    copied = allocated - (most_metadata(table, allocated) if metadata is None else metadata)
+    demand = demand_in_chunks(table, device.table[0].length, max(0, copied))
     return Reading(
         layer=layer,
         state=status.state,
         size_bytes=total * SECTOR,
         used_bytes=allocated * SECTOR,
         headroom_bytes=data_room * table.chunk_size_sectors * SECTOR,
-        metadata_bytes=metadata * SECTOR,
+        metadata_bytes=None if metadata is None else metadata * SECTOR,
         # Nobody writes to one that is read-only, such as live-ro, the persistent overlay below a temporary one.
         cannot_overflow=data_room >= demand or device.read_only,
         failure=Failure.DEAD_ROOT if ends_in_metadata(table, total) else None,
@@ -110,6 +111,14 @@ def room_in_chunks(table: SnapshotTable, allocated: int, total: int) -> int:
     if table.persistent == "N":
         return room
     return room - -(-room // chunks_per_area(table))
+
+
+def most_metadata(table: SnapshotTable, allocated: int) -> int:
+    """Sectors of metadata in so many allocated ones, at most: the header, and a chunk for each area, begun or not."""
+    if table.persistent == "N":
+        return 0
+    areas = allocated // table.chunk_size_sectors // chunks_per_area(table) + 1
+    return (areas + 1) * table.chunk_size_sectors
 
 
 def chunks_per_area(table: SnapshotTable) -> int:

@@ -100,6 +100,15 @@ def test_a_read_only_snapshot_cannot_overflow() -> None:
     )
 
 
+def test_metadata_that_is_not_told_is_not_taken_for_data() -> None:
+    """Old kernels print two numbers: how much is copied is then what it is at least, and metadata unknown."""
+    told, untold = (look(DmSnapshotSource(), snapshot(text)) for text in ("1600000/3080960 6240", "1600000/3080960"))
+
+    assert (told.cannot_overflow, untold.cannot_overflow) == (False, False)
+    assert (untold.metadata_bytes, untold.details["metadata_sectors"]) == (None, None)
+    assert untold.headroom_bytes == told.headroom_bytes
+
+
 @given(data=st.integers(0, 3_072_000))
 def test_demand_falls_with_what_is_copied(data: int) -> None:
     """A chunk of the origin is copied once."""
