@@ -132,12 +132,13 @@ def _must_be_self_contained(folder: Path) -> None:
 
     /dev/null is let through: it says that a configuration file is not there.
     """
+    inside = os.path.realpath(folder)
     for place, folders, files in os.walk(folder):
         for path in (Path(place, name) for name in (*folders, *files)):
             found = path.lstat()
             if stat.S_ISLNK(found.st_mode):
-                target = path.resolve()
-                if not target.is_relative_to(folder.resolve()) and target != Path(os.devnull):
+                target = Path(os.path.realpath(path))  # not resolve(), which raises RuntimeError for a loop
+                if not target.is_relative_to(inside) and target != Path(os.devnull):
                     raise CaptureError(path, "a symbolic link that leads out of the capture", "remove it")
             elif not stat.S_ISDIR(found.st_mode) and not stat.S_ISREG(found.st_mode):
                 raise CaptureError(path, "neither a file nor a folder nor a symbolic link", "remove it")

@@ -145,6 +145,18 @@ def test_links_within_a_capture_are_followed(tmp_path: Path, machine: Path) -> N
     assert status(tmp_path, machine)["mounts"] == before
 
 
+@pytest.mark.parametrize("place", ["proc/meminfo", "sys/block", "manifest.toml", "dm", "calls.toml"])
+def test_links_in_a_circle_are_errors_of_what_they_stand_for(tmp_path: Path, machine: Path, place: str) -> None:
+    """ELOOP, like any other file that cannot be read."""
+    (machine / place).rename(tmp_path / "lost")
+    (machine / place).symlink_to(machine / "circle")
+    (machine / "circle").symlink_to(machine / place)
+    stage = Stage(tmp_path)
+    assert stage.run("status", "--json", "--root", str(machine)) in {0, 1, 3}, stage.complained
+    assert "a fault of overlaywatch itself" not in stage.said
+    assert root(json.loads(stage.said or '{"mounts": []}'))["headroom_bytes"] is None
+
+
 @pytest.mark.parametrize("place", ["proc/swaps", "proc/cmdline", "manifest.toml", "dm/table"])
 def test_what_would_be_waited_for_is_no_capture(tmp_path: Path, machine: Path, place: str) -> None:
     """A FIFO has no writer."""
