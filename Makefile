@@ -37,7 +37,7 @@ test: $(VENV)/.test packages ## Run all tests: linters, types, units, and real k
 	@$(BIN)/python -m pytest $(ARGS)
 
 unit: $(VENV)/.test ## Run the tests that need no kernel of their own
-	@$(BIN)/python -m pytest -m "not kernel and not boots" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not kernel and not boots" $(ARGS)
 
 integration: $(VENV)/.test packages ## Run the tests on real kernels only
 	@$(BIN)/python -m pytest -m "kernel or boots" $(ARGS)

@@ -146,7 +146,7 @@ def test_without_a_manager_nothing_happens(manager: Manager) -> None:
     [
         ("30000000", None, 30.0),
         ("30000000", "", 30.0),
-        ("500000", str(os.getpid()), 0.5),
+        pytest.param("500000", str(os.getpid()), 0.5, id="our-own-pid"),
         ("30000000", "1", None),
         ("0", None, None),
         ("", None, None),
