@@ -18,7 +18,7 @@ from tests.lab import uml
 from tests.lab.batch import Batch
 
 MOST_AT_ONCE: Final = 2
-"""Guests; each is one busy process."""
+"""Guests; each is one busy process, and so is a test that runs here."""
 
 PARTS: Final = 2
 """Into so many guests the tests that need no systemd are divided, file by file: two take half as long as one."""
@@ -34,7 +34,7 @@ class Plugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """The guests' tests come late: the first guest works while the others run here. Then those that boot more."""
+        """The guests' tests come last: the guests work while the others run here."""
         items.sort(key=order)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -54,9 +54,9 @@ class Plugin:
         self._batches.append(batch)
         self._batch_of.update(dict.fromkeys(items, batch))
 
-    def _keep_busy(self) -> None:
-        """Nothing else runs here any more: there is a CPU for each of two guests."""
-        free = MOST_AT_ONCE - sum(batch.is_running for batch in self._batches)
+    def _keep_busy(self, most: int) -> None:
+        """Boot what was not yet, so that at most so many guests run."""
+        free = most - sum(batch.is_running for batch in self._batches)
         for batch in [batch for batch in self._batches if not batch.is_started][: max(0, free)]:
             batch.start()
 
@@ -65,8 +65,9 @@ class Plugin:
         """Instead of running a kernel test, wait for what the guest says of it."""
         batch = self._batch_of.get(item)
         if batch is None:
+            self._keep_busy(MOST_AT_ONCE - 1)
             return None
-        self._keep_busy()
+        self._keep_busy(MOST_AT_ONCE)
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in batch.reports_of(item):
@@ -115,11 +116,11 @@ def part_of(item: pytest.Item, kind: uml.Init) -> str:
 
 
 def order(item: pytest.Item) -> tuple[int, str]:
-    """Tests that run here, then one guest after the other, then those that boot guests themselves."""
+    """Tests that run here, then those that boot guests themselves, then one guest after the other."""
     if item.get_closest_marker("boots"):
-        return 2, ""
+        return 1, ""
     kind = guest_for(item)
-    return (1, part_of(item, kind)) if kind else (0, "")
+    return (2, part_of(item, kind)) if kind else (0, "")
 
 
 def refusal(item: pytest.Item) -> str:
