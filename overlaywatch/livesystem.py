@@ -84,7 +84,7 @@ class LiveSystem:
     sizes_tmpfs: bool = True
 
 
-MIB_OVERLAY: Final = "rd.live.overlay.size=N (in MiB)"
+MIB_OVERLAY: Final = "rd.live.overlay.size=N (in MiB; dracut 041 or later)"
 DRACUT: Final = ("/run/initramfs/live", "/run/initramfs/squashfs", "/run/rootfsbase")
 LIVE_BOOT: Final = tuple(
     f"{folder}/{name}"

@@ -70,7 +70,10 @@ def test_over_a_loop_or_a_pool_deleting_needs_a_trim() -> None:
 
 @pytest.mark.parametrize(
     ("system", "hint"),
-    [("dracut-dmsquash-live", "; next boot: a larger rd.live.overlay.size=N (in MiB)"), (None, "")],
+    [
+        ("dracut-dmsquash-live", "; next boot: a larger rd.live.overlay.size=N (in MiB; dracut 041 or later)"),
+        (None, ""),
+    ],
 )
 def test_nothing_helps_a_snapshot_before_the_next_boot(system: str | None, hint: str) -> None:
     """It gives nothing back, whatever is deleted."""
