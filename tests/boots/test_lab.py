@@ -63,7 +63,8 @@ def test_guest_that_overstays_is_killed(boot_guest: BootGuest, results: Path) ->
     ending = boot_guest("sleep", "600", timeout=4)
     assert (ending.status, ending.timed_out) == (None, True)
     assert ending.seconds < 10
-    assert [pid for pid in psutil.pids() if str(results) in command_line(pid)] == []
+    # SIGKILL was sent to all of them; on a busy machine not every one has got it yet.
+    wait_until(lambda: not [pid for pid in psutil.pids() if str(results) in command_line(pid)])
 
 
 def test_guest_dies_with_its_runner(tmp_path: Path) -> None:
