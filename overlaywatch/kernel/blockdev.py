@@ -45,14 +45,14 @@ def parse_count(place: str, content: bytes) -> int:
 def read_device_name(machine: Machine, major: int, minor: int) -> str | None:
     """The kernel's name of a device (`dm-0`, `vda1`), as folders of sysfs are called; None if it is not there."""
     try:
-        return os.path.basename(machine.link(machine.root.sys / "dev" / "block" / f"{major}:{minor}"))
+        return os.path.basename(machine.link(machine.root.in_sys("dev", "block", f"{major}:{minor}")))
     except OSError:
         return None
 
 
 def read_size_bytes(root: KernelRoot, major: int, minor: int, read: ReadFile = Path.read_bytes) -> int | None:
     """The size of a device; None if there is no such device."""
-    content = _read(root.sys / "dev" / "block" / f"{major}:{minor}" / "size", read)
+    content = _read(root.in_sys("dev", "block", f"{major}:{minor}", "size"), read)
     return None if content is None else parse_count("size", content) * SECTOR
 
 
@@ -61,7 +61,7 @@ def read_pending_bytes(root: KernelRoot, major: int, minor: int, read: ReadFile 
 
     Exact per device: 153600 kB were shown for 150 MiB of dirty data. /sys/class/bdi has no such counter.
     """
-    content = _read(root.sys / "kernel" / "debug" / "bdi" / f"{major}:{minor}" / "stats", read)
+    content = _read(root.in_sys("kernel", "debug", "bdi", f"{major}:{minor}", "stats"), read)
     return None if content is None else parse_bdi_stats(content)
 
 
@@ -70,7 +70,7 @@ def read_errors_count(root: KernelRoot, name: str, read: ReadFile = Path.read_by
 
     It rises at once when an I/O error is met, while the mount table may go on saying `rw`. It survives reboots.
     """
-    content = _read(root.sys / "fs" / "ext4" / name / "errors_count", read)
+    content = _read(root.in_sys("fs", "ext4", name, "errors_count"), read)
     return None if content is None else parse_count("errors_count", content)
 
 

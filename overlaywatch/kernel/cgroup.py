@@ -90,7 +90,7 @@ def find_cgroups(machine: Machine) -> tuple[tuple[str, Hierarchy], ...]:
 
 def read_limit(machine: Machine, name: str, hierarchy: Hierarchy, read: ReadFile) -> MemoryLimit | None:
     """The limit of one of them; None if it has none, or is gone."""
-    folder = machine.root.sys.joinpath(*hierarchy.folder) / name.lstrip("/")
+    folder = machine.root.in_sys(*hierarchy.folder, name.lstrip("/"))
     try:
         limit = parse_limit(read(folder / hierarchy.limit))
         if limit is None:
