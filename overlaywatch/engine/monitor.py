@@ -20,6 +20,7 @@ from overlaywatch.model import (
     Decision,
     Forecast,
     Layer,
+    LayerId,
     Link,
     Mount,
     Reading,
@@ -63,6 +64,7 @@ class Judge:
         self._watched: tuple[Mount, ...] = ()
         self._system: str | None = None
         self._kept: dict[Mount, tuple[list[Reading | None], Verdict]] = {}
+        self._depends: dict[Mount, tuple[LayerId, ...]] = {}
 
     def verdicts(self, survey: Survey, settings: Settings) -> tuple[Verdict, ...]:
         """One verdict for each watched mount point, in the order of the mount table."""
@@ -72,16 +74,22 @@ class Judge:
 
     def _verdict(self, mount: Mount, survey: Survey) -> Verdict:
         """The verdict of last time if none of the readings it rests on is another object than then."""
-        chain = self._topology.chain(mount.rests_on)
-        # What rests on the same store is no part of the chain, but its dirty data is.
-        beside = dict.fromkeys(one for step in chain for one in (step.layer.id, *step.above))
-        readings = [survey.readings.get(one) for one in beside]
+        readings = [survey.readings.get(one) for one in self._depends_on(mount)]
         kept = self._kept.get(mount)
         if kept is not None and len(kept[0]) == len(readings) and all(map(operator.is_, kept[0], readings)):
             return kept[1]
-        verdict = judge(mount, chain, survey.readings, self._system)
+        verdict = judge(mount, self._topology.chain(mount.rests_on), survey.readings, self._system)
         self._kept[mount] = (readings, verdict)
         return verdict
+
+    def _depends_on(self, mount: Mount) -> tuple[LayerId, ...]:
+        """The layers whose readings a verdict is made of, found once."""
+        if mount not in self._depends:
+            # What rests on the same store is no part of the chain, but its dirty data is.
+            chain = self._topology.chain(mount.rests_on)
+            beside = dict.fromkeys(one for step in chain for one in (step.layer.id, *step.above))
+            self._depends[mount] = tuple(beside)
+        return self._depends[mount]
 
     def mount_points(self) -> tuple[str, ...]:
         """The watched mount points of the last survey."""
@@ -93,6 +101,7 @@ class Judge:
 
     def _survey_changed(self, survey: Survey, settings: Settings) -> None:
         self._kept.clear()
+        self._depends.clear()
         self._key, self._mounts = (survey.layers, survey.links), survey.mounts
         self._topology = Topology(survey.layers, survey.links)
         self._system = recognise(survey.mounts)
