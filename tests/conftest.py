@@ -3,7 +3,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,19 @@ def descriptors() -> dict[int, str]:
 def threads() -> frozenset[threading.Thread]:
     """The threads that are alive."""
     return frozenset(thread for thread in threading.enumerate() if thread.is_alive())
+
+
+PROCESSOR = "another processor: "
+"""How the reason of a skip begins that no installation can mend."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI nothing is skipped for want of a right, a module or a program: it is a failure that says so."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and PROCESSOR not in str(report.longrepr):
+        report.outcome, report.longrepr = "failed", f"{item.nodeid} was skipped, and CI=true: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,8 @@
 This file must not know what a target does (dm_target.py) nor how it is asked (dm_ioctl.py, dm_dmsetup.py).
 """
 
+import errno
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,3 +80,34 @@ class DmReader(Protocol):
     def close(self) -> None:
         """Give the descriptors back."""
         ...
+
+
+class EventlessReader(ABC):
+    """The part of a DmReader that holds nothing open: it hears of no event, and cannot be peeked at cheaply."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """See DmReader."""
+
+    @property
+    def can_peek(self) -> bool:
+        """See DmReader."""
+        return False
+
+    def peek(self, major: int, minor: int) -> str | None:
+        """See DmReader: never asked, because it would not be cheap."""
+        raise OSError(errno.EOPNOTSUPP, f"{major}:{minor} cannot be peeked at", self.name)
+
+    def invalidate_tables(self) -> None:  # noqa: B027  # nothing is kept
+        """See DmReader."""
+
+    def fileno(self) -> int | None:
+        """See DmReader: there is none."""
+        return None
+
+    def arm_poll(self) -> None:  # noqa: B027  # nothing is heard
+        """See DmReader."""
+
+    def close(self) -> None:  # noqa: B027  # nothing is open
+        """See DmReader."""

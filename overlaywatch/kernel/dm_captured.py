@@ -6,12 +6,11 @@ name,major,minor,uuid,attr,open,events`, `dm/table` is `dmsetup table`, `dm/stat
 make them on any machine, and write them by hand.
 """
 
-import errno
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from overlaywatch.kernel.devmapper import DmDevice, DmTarget
+from overlaywatch.kernel.devmapper import DmDevice, DmTarget, EventlessReader
 from overlaywatch.kernel.dm_dmsetup import assemble, parse_info
 from overlaywatch.kernel.errors import KernelTextError
 
@@ -43,7 +42,7 @@ def _lines(device: DmDevice, targets: tuple[DmTarget, ...]) -> str:
     return "".join(f"{device.name}: {one.start} {one.length} {one.type} {one.params}\n" for one in targets)
 
 
-class CapturedDm:
+class CapturedDm(EventlessReader):
     """Reads the three files once. devices() raises OSError or KernelTextError, naming the file."""
 
     def __init__(self, folder: Path) -> None:
@@ -76,25 +75,3 @@ class CapturedDm:
 
     def _text(self, name: str) -> str:
         return (self._folder / name).read_bytes().decode("utf-8", "surrogateescape")
-
-    @property
-    def can_peek(self) -> bool:
-        """See DmReader."""
-        return False
-
-    def peek(self, major: int, minor: int) -> str | None:
-        """See DmReader: never asked."""
-        raise OSError(errno.EOPNOTSUPP, f"{major}:{minor} cannot be peeked at", self.name)
-
-    def invalidate_tables(self) -> None:
-        """See DmReader: nothing changes."""
-
-    def fileno(self) -> int | None:
-        """See DmReader: there is none."""
-        return None
-
-    def arm_poll(self) -> None:
-        """See DmReader."""
-
-    def close(self) -> None:
-        """See DmReader."""

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 from typing import Final
 
-from overlaywatch.kernel.devmapper import DmDevice, DmTarget
+from overlaywatch.kernel.devmapper import DmDevice, DmTarget, EventlessReader
 from overlaywatch.kernel.digits import NUMBER
 from overlaywatch.kernel.errors import KernelTextError
 
@@ -79,7 +79,7 @@ def assemble(info: str, table: str, status: str) -> tuple[DmDevice, ...]:
     )
 
 
-class DmsetupReader:
+class DmsetupReader(EventlessReader):
     """Reads devices by running dmsetup; every look reads everything: nothing to invalidate or to poll."""
 
     def __init__(self, program: str = "dmsetup", timeout: float = _TIMEOUT_SECONDS) -> None:
@@ -99,28 +99,6 @@ class DmsetupReader:
         if devices != self._devices:
             self._devices = devices
         return self._devices
-
-    @property
-    def can_peek(self) -> bool:
-        """See DmReader."""
-        return False
-
-    def peek(self, major: int, minor: int) -> str | None:
-        """See DmReader: never asked, because it would not be cheap."""
-        raise OSError(errno.EOPNOTSUPP, f"{major}:{minor} cannot be peeked at", self.name)
-
-    def invalidate_tables(self) -> None:
-        """See DmReader."""
-
-    def fileno(self) -> int | None:
-        """See DmReader: there is none."""
-        return None
-
-    def arm_poll(self) -> None:
-        """See DmReader."""
-
-    def close(self) -> None:
-        """See DmReader."""
 
     def _read(self) -> tuple[DmDevice, ...]:
         info = self._run("info", "-c", "--noheadings", "--separator", "//", "-o", _INFO_FIELDS)

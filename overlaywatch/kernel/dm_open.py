@@ -9,7 +9,7 @@ import os
 import re
 from typing import Final
 
-from overlaywatch.kernel.devmapper import DmDevice, DmReader
+from overlaywatch.kernel.devmapper import DmDevice, DmReader, EventlessReader
 from overlaywatch.kernel.dm_captured import ERROR_FILE, CapturedDm
 from overlaywatch.kernel.dm_dmsetup import DmsetupReader, find_dmsetup
 from overlaywatch.kernel.dm_ioctl import IoctlReader
@@ -18,7 +18,7 @@ from overlaywatch.kernel.machine import Machine
 _DEVICE_MAPPER: Final = re.compile(r"^ *[0-9]+ device-mapper$", re.MULTILINE)
 
 
-class DeniedReader:
+class DeniedReader(EventlessReader):
     """Stands where device-mapper is there but cannot be read: every look raises why, for its source to report."""
 
     def __init__(self, error: OSError) -> None:
@@ -32,28 +32,6 @@ class DeniedReader:
     def devices(self) -> tuple[DmDevice, ...]:
         """Raises OSError."""
         raise OSError(self._error.errno, self._error.strerror, self._error.filename)
-
-    @property
-    def can_peek(self) -> bool:
-        """See DmReader."""
-        return False
-
-    def peek(self, major: int, minor: int) -> str | None:
-        """See DmReader: never asked, because it would not be cheap."""
-        raise OSError(errno.EOPNOTSUPP, f"{major}:{minor} cannot be peeked at", self.name)
-
-    def invalidate_tables(self) -> None:
-        """See DmReader."""
-
-    def fileno(self) -> int | None:
-        """See DmReader: there is none."""
-        return None
-
-    def arm_poll(self) -> None:
-        """See DmReader."""
-
-    def close(self) -> None:
-        """See DmReader."""
 
 
 def has_device_mapper(devices_text: str) -> bool:

@@ -23,7 +23,7 @@ def test_statvfs_of_nothing_is_an_os_error(tmp_path: Path) -> None:
         read_statvfs(tmp_path / "missing")
 
 
-@pytest.mark.skipif(platform.machine() in {"aarch64", "riscv64"}, reason="has no ustat(2)")
+@pytest.mark.skipif(platform.machine() in {"aarch64", "riscv64"}, reason="another processor: has no ustat(2)")
 def test_ustat_of_a_pseudo_file_system() -> None:
     """By number as by path: /proc has no blocks, and says so."""
     device = Path("/proc").stat().st_dev

@@ -48,11 +48,6 @@ class Machine:
         """What it is, where it is from, what is expected."""
         return tomllib.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
 
-    @property
-    def pending(self) -> str:
-        """Why what overlaywatch says is not yet right; such an answer is not kept."""
-        return str(self.manifest.get("pending", ""))
-
     def look(self) -> Tick:
         """One look. What depends on this machine and this moment is set to nothing."""
         tick = take_look(Settings(), open_capture(self.folder))

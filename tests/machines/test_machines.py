@@ -17,20 +17,14 @@ from tests.machines.machine import FOLDER, NAMES, STATUS, Machine, differences
 ORIGIN = re.compile(r"(captured|reconstructed): \S.*", re.DOTALL)
 
 
-def known(name: str) -> object:
-    """A machine; one that is not yet told right is expected to fail."""
-    pending = Machine(name).pending
-    return pytest.param(name, marks=pytest.mark.xfail(reason=pending, strict=False) if pending else ())
-
-
-@pytest.mark.parametrize("name", [known(name) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_what_a_person_expects_is_said(name: str) -> None:
     """Live system, limit, failure, headroom and remedy, from what is known of the system."""
     machine = Machine(name)
     assert differences(machine.manifest["expected"], json.loads(machine.answers()[STATUS])) == []
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not Machine(name).pending])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_answer_is_that_which_was_agreed_to(name: str) -> None:
     """`status --json` and /metrics, to the byte."""
     machine = Machine(name)

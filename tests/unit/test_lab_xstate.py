@@ -20,7 +20,9 @@ def test_only_a_processor_with_amx_needs_it(tmp_path: Path) -> None:
     assert xstate.is_needed(cpuinfo)
 
 
-@pytest.mark.skipif(not xstate.is_needed() or shutil.which(xstate.COMPILER) is None, reason="this processor has no AMX")
+@pytest.mark.skipif(
+    not xstate.is_needed() or shutil.which(xstate.COMPILER) is None, reason="another processor: without AMX"
+)
 def test_the_library_stands_in_for_ptrace() -> None:
     """It is built without a warning, and has the function that is replaced."""
     (assignment,) = xstate.environment()
